@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Installs, with apt, the packages that are missing. Debian 12, Debian 13, Ubuntu 24.04.
+#
+#   scripts/setup.sh [GROUP]...    groups: build (the default), lint, fuzz, colmap
+#
+# Does nothing, and needs no rights, when all are there. Without root or apt it prints the line to
+# run and exits 2.
+set -euo pipefail
+
+declare -A groups=(
+  [build]="cmake ninja-build g++ make pkg-config ccache libtorch-dev libopenblas-dev
+           libopenblas0-pthread libeigen3-dev libhwy-dev nlohmann-json3-dev libcli11-dev
+           libtomlplusplus-dev libspdlog-dev libfmt-dev libnanoflann-dev libzstd-dev zlib1g-dev
+           libjpeg-dev libpng-dev libgtest-dev libgmock-dev libbenchmark-dev"
+  [lint]="clang-format-14"
+  [fuzz]="clang libclang-rt-dev libomp-dev"
+  [colmap]="colmap"
+)
+# What newer systems no longer carry, and what is lost without it.
+declare -A optional=(
+  [clang-format-14]="sources are not checked for their format"
+)
+
+[[ $# -gt 0 ]] || set -- build
+wanted=()
+for group in "$@"; do
+  if [[ -z ${groups[$group]:-} ]]; then
+    echo "setup: unknown group '$group'; expected one of: ${!groups[*]}" >&2
+    exit 2
+  fi
+  read -r -d '' -a packages <<<"${groups[$group]}" || true
+  wanted+=("${packages[@]}")
+done
+
+is_installed() {
+  [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
+}
+
+missing=()
+for package in "${wanted[@]}"; do
+  is_installed "$package" || missing+=("$package")
+done
+
+install_line() { echo "apt-get update && apt-get install -y --no-install-recommends $*"; }
+
+install_missing() {
+  local sudo=()
+  if ! command -v apt-get >/dev/null; then
+    echo "setup: no apt here; install what these Debian packages hold: ${missing[*]}" >&2
+    exit 2
+  fi
+  if [[ $EUID -ne 0 ]]; then
+    if command -v sudo >/dev/null && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; then
+      sudo=(sudo)
+    else
+      echo "setup: packages are missing; as root run: $(install_line "${missing[@]}")" >&2
+      exit 2
+    fi
+  fi
+  local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq
+             -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
+  "${apt[@]}" update
+
+  local package found=() unknown=()
+  for package in "${missing[@]}"; do
+    if apt-cache show --no-all-versions "$package" >/dev/null 2>&1; then
+      found+=("$package")
+    elif [[ -n ${optional[$package]:-} ]]; then
+      echo "setup: this system has no package $package: ${optional[$package]}" >&2
+    else
+      unknown+=("$package")
+    fi
+  done
+  if [[ ${#unknown[@]} -gt 0 ]]; then
+    echo "setup: this system has no package ${unknown[*]}. Without libtorch-dev, unpack a libtorch" \
+         "and build with cmake -DCMAKE_PREFIX_PATH=ITS_FOLDER, or leave the networks out with" \
+         "-DATHANOR_WITH_TORCH=OFF" >&2
+    exit 2
+  fi
+  [[ ${#found[@]} -gt 0 ]] || return 0
+  echo "setup: installing ${found[*]}"
+  "${apt[@]}" install -y --no-install-recommends "${found[@]}" >/dev/null
+}
+
+[[ ${#missing[@]} -eq 0 ]] || install_missing
+
+# libtorch multiplies matrices with whatever libblas.so.3 points to; the reference BLAS is 50 times
+# slower than OpenBLAS, which wins unless somebody chose otherwise by hand.
+if command -v gcc >/dev/null; then
+  triplet=$(gcc -print-multiarch)
+  blas=$(readlink -f "/usr/lib/$triplet/libblas.so.3" || true)
+  if [[ -n $blas && $blas != *openblas* ]]; then
+    echo "setup: libtorch will be slow with $blas; as root run:" \
+         "update-alternatives --auto libblas.so.3-$triplet" >&2
+  fi
+fi

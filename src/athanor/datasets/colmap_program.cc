@@ -1,0 +1,355 @@
+#include "athanor/datasets/colmap_program.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <iomanip>
+#include <sstream>
+
+#include "athanor/base/error.h"
+#include "athanor/base/files.h"
+#include "athanor/base/hash.h"
+#include "athanor/base/log.h"
+#include "athanor/datasets/colmap_reader.h"
+#include "athanor/datasets/text_lines.h"
+
+extern char** environ;
+
+namespace athanor {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool Exists(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(path, error);
+}
+
+uint64_t FileSize(const fs::path& path) {
+  std::error_code error;
+  const uint64_t size = fs::file_size(path, error);
+  ATHANOR_CHECK(!error, path.string(), ": cannot read: ", error.message());
+  return size;
+}
+
+void Remove(const fs::path& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  ATHANOR_CHECK(!error, path.string(), ": cannot remove: ", error.message());
+}
+
+// Runs a program, found in PATH, with its output added to the log. Returns the exit status; 128 and
+// above for a signal. No shell is involved: an argument may hold any character.
+int RunProgram(const std::vector<std::string>& arguments, const fs::path& log_path) {
+  std::vector<char*> argv;
+  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  // COLMAP is linked with Qt, which looks for a display otherwise.
+  std::string platform = "QT_QPA_PLATFORM=offscreen";
+  std::vector<char*> environment;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    if (std::strncmp(*entry, "QT_QPA_PLATFORM=", 16) != 0) environment.push_back(*entry);
+  }
+  environment.push_back(platform.data());
+  environment.push_back(nullptr);
+
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, log_path.c_str(),
+                                   O_WRONLY | O_CREAT | O_APPEND, 0666);
+  posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+  pid_t process = 0;
+  const int failure =
+      posix_spawnp(&process, argv[0], &actions, nullptr, argv.data(), environment.data());
+  posix_spawn_file_actions_destroy(&actions);
+  ATHANOR_CHECK(failure == 0, "cannot run '", arguments[0], "': ", std::strerror(failure),
+                "; COLMAP must be installed to find camera poses (apt-get install colmap)");
+  int status = 0;
+  while (waitpid(process, &status, 0) < 0) {
+    ATHANOR_CHECK(errno == EINTR, "cannot wait for '", arguments[0], "': ", std::strerror(errno));
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+std::string LastLine(const fs::path& log_path) {
+  const std::string log = ReadFile(log_path);
+  TextLines lines(log, "");
+  std::string last = "nothing";
+  while (lines.Next()) {
+    if (lines.rest().find_first_not_of(" \t") != std::string_view::npos) last = lines.rest();
+  }
+  return Quoted(last);
+}
+
+// The steps of one run in `folder`. Each step's marker holds a hash of its command line and of all
+// that came before, so that a step is done again when anything it depends on has changed.
+class Steps {
+ public:
+  // Throws Error when the folder holds such files as a run writes that none has written.
+  Steps(const fs::path& folder, std::string_view inputs)
+      : folder_(folder), hash_(HashBytes(inputs)) {
+    for (const char* name : {"database.db", "models", "sparse"}) {
+      ATHANOR_CHECK(Exists(folder_ / "steps") || !Exists(folder_ / name), folder_.string(),
+                    ": expected an empty folder or that of an earlier run, found another's ", name);
+    }
+    MakeFolder(folder_ / "steps");
+  }
+
+  fs::path log_path() const { return folder_ / "colmap.log"; }
+
+  // Runs the command, which makes `output`, unless it was finished before. `prepare` undoes what an
+  // interrupted or outdated run left.
+  template <typename F>
+  void Run(const std::string& what, const std::vector<std::string>& command, const fs::path& output,
+           F&& prepare) {
+    for (const std::string& argument : command) hash_ = HashBytes(argument, hash_);
+    const fs::path marker = folder_ / "steps" / command[1];
+    if (Exists(output) && Exists(marker) && ReadFile(marker) == HexDigits(hash_)) {
+      LogInfo(StrCat("colmap: ", what, " is already done"));
+      return;
+    }
+    Remove(marker);
+    prepare();
+    LogInfo(StrCat("colmap: ", what, " (log: ", log_path().string(), ")"));
+    const int status = RunProgram(command, log_path());
+    ATHANOR_CHECK(status == 0, "colmap ", command[1], ": ", what, " failed with exit status ",
+                  status, "; its last line is ", LastLine(log_path()),
+                  "; log: ", log_path().string());
+    WriteFile(marker, HexDigits(hash_));
+  }
+
+ private:
+  fs::path folder_;
+  uint64_t hash_;
+};
+
+void CheckOptions(const ColmapOptions& options) {
+  ATHANOR_CHECK(options.matcher == "exhaustive" || options.matcher == "sequential",
+                "matcher: expected exhaustive or sequential, found ", Quoted(options.matcher));
+  ATHANOR_CHECK(CameraModelFromName(options.camera_model),
+                "camera model: ", Quoted(options.camera_model), " is not one that Athanor reads");
+  ATHANOR_CHECK(options.max_image_side_px >= 64, "max_image_side_px: expected at least 64, found ",
+                options.max_image_side_px);
+}
+
+// Paths below the folder, sorted.
+std::vector<fs::path> FindPhotographs(const fs::path& folder) {
+  std::error_code error;
+  std::vector<fs::path> folders = {folder};
+  fs::recursive_directory_iterator entries(folder, error);
+  ATHANOR_CHECK(!error, folder.string(), ": cannot list the folder: ", error.message());
+  for (; entries != fs::end(entries); entries.increment(error)) {
+    // Links to folders are not followed: one may lead back here.
+    if (entries->is_directory(error) && !entries->is_symlink(error)) {
+      folders.push_back(entries->path());
+    }
+  }
+  std::vector<fs::path> found;
+  for (const fs::path& place : folders) {
+    for (const fs::path& path : ListFiles(place, {".png", ".jpg", ".jpeg"})) {
+      found.push_back(path.lexically_relative(folder));
+    }
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+// Finds and matches features into database.db. `camera_arguments` says what is known of the
+// cameras.
+void FindMatches(Steps& steps, const fs::path& folder, const fs::path& images_folder,
+                 const std::vector<std::string>& camera_arguments, const ColmapOptions& options) {
+  const std::string database = (folder / "database.db").string();
+  std::vector<std::string> extract = {options.program,
+                                      "feature_extractor",
+                                      "--database_path",
+                                      database,
+                                      "--image_path",
+                                      images_folder.string(),
+                                      "--image_list_path",
+                                      (folder / "image_list.txt").string(),
+                                      "--SiftExtraction.use_gpu",
+                                      "0",
+                                      "--SiftExtraction.max_image_size",
+                                      StrCat(options.max_image_side_px)};
+  extract.insert(extract.end(), camera_arguments.begin(), camera_arguments.end());
+  steps.Run("finding features", extract, database, [&] {
+    for (const char* suffix : {"", "-shm", "-wal"}) Remove(database + suffix);
+  });
+  // Pairs that an interrupted run matched are in the database and are not matched again.
+  steps.Run("matching features",
+            {options.program, options.matcher + "_matcher", "--database_path", database,
+             "--SiftMatching.use_gpu", "0"},
+            database, [] {});
+}
+
+// The model folder with the most images; empty when there is none.
+fs::path LargestModel(const fs::path& models_folder, size_t* num_images) {
+  fs::path largest;
+  *num_images = 0;
+  for (const auto& entry : fs::directory_iterator(models_folder)) {
+    if (!IsColmapModel(entry.path())) continue;
+    const fs::path images = entry.path() / "images.bin";
+    const size_t count =
+        ParseColmapImages(ReadFile(images), images.string(), ColmapEncoding::kBinary).size();
+    if (count > *num_images || (count == *num_images && entry.path() < largest)) {
+      *num_images = count;
+      largest = entry.path();
+    }
+  }
+  return largest;
+}
+
+// The capture as a COLMAP model in text without points, images named as in `names`.
+void WriteKnownPoses(const PosedImages& posed, const std::vector<std::string>& names,
+                     const fs::path& folder) {
+  std::ostringstream cameras;
+  cameras << std::setprecision(17);
+  for (size_t i = 0; i < posed.cameras.size(); ++i) {
+    const Camera& camera = posed.cameras[i];
+    cameras << i + 1 << ' ' << CameraModelName(camera.model) << ' ' << camera.width_px << ' '
+            << camera.height_px;
+    for (int k = 0; k < NumCameraParameters(camera.model); ++k) {
+      cameras << ' ' << camera.parameters[k];
+    }
+    cameras << '\n';
+  }
+  std::ostringstream images;
+  images << std::setprecision(17);
+  for (size_t i = 0; i < posed.images.size(); ++i) {
+    const Eigen::Quaterniond& q = posed.images[i].camera_from_world.rotation;
+    const Eigen::Vector3d& t = posed.images[i].camera_from_world.translation;
+    images << i + 1 << ' ' << q.w() << ' ' << q.x() << ' ' << q.y() << ' ' << q.z() << ' ' << t.x()
+           << ' ' << t.y() << ' ' << t.z() << ' ' << posed.images[i].camera + 1 << ' ' << names[i]
+           << "\n\n";
+  }
+  WriteFile(folder / "cameras.txt", cameras.str());
+  WriteFile(folder / "images.txt", images.str());
+  WriteFile(folder / "points3D.txt", "");
+}
+
+void LinkTo(const fs::path& link, const fs::path& target) {
+  std::error_code error;
+  if (fs::equivalent(link, target, error)) return;
+  ATHANOR_CHECK(!fs::exists(link, error) || fs::is_symlink(link, error), link.string(),
+                ": expected a link to ", target.string(), " or nothing, found other files");
+  Remove(link);
+  fs::create_symlink(target, link, error);
+  ATHANOR_CHECK(!error, link.string(), ": cannot link to ", target.string(), ": ", error.message());
+}
+
+}  // namespace
+
+PosedImages ImportImages(const fs::path& images_folder, const fs::path& out_folder,
+                         const ColmapOptions& options) {
+  CheckOptions(options);
+  const fs::path images = fs::absolute(images_folder).lexically_normal();
+  const fs::path out = fs::absolute(out_folder).lexically_normal();
+  const std::vector<fs::path> photographs = FindPhotographs(images);
+  ATHANOR_CHECK(photographs.size() >= 2, images_folder.string(),
+                ": expected at least 2 PNG or JPEG files, found ", photographs.size());
+  MakeFolder(out);
+  std::string list;
+  std::string inputs;
+  for (const fs::path& path : photographs) {
+    list += path.string() + "\n";
+    inputs += StrCat(path.string(), "\n", FileSize(images / path), "\n");
+  }
+  WriteFile(out / "image_list.txt", list);
+
+  Steps steps(out, inputs);
+  FindMatches(steps, out, images,
+              {"--ImageReader.camera_model", options.camera_model, "--ImageReader.single_camera",
+               options.single_camera ? "1" : "0"},
+              options);
+  const fs::path models = out / "models";
+  // Captures of a few photographs are models too.
+  steps.Run(
+      "finding poses",
+      {options.program, "mapper", "--database_path", (out / "database.db").string(), "--image_path",
+       images.string(), "--output_path", models.string(), "--Mapper.min_model_size", "3"},
+      models, [&] {
+        Remove(models);
+        MakeFolder(models);
+      });
+  size_t placed = 0;
+  const fs::path largest = LargestModel(models, &placed);
+  ATHANOR_CHECK(!largest.empty(), images_folder.string(),
+                ": COLMAP could not place the photographs; log: ", steps.log_path().string());
+  if (placed < photographs.size()) {
+    LogWarning(StrCat("colmap: ", placed, " of ", photographs.size(),
+                      " photographs could be placed; the others are left out"));
+  }
+  LinkTo(out / "images", images);
+  Remove(out / "sparse");
+  MakeFolder(out / "sparse");
+  std::error_code error;
+  fs::copy(largest, out / "sparse" / "0", error);
+  ATHANOR_CHECK(!error, (out / "sparse" / "0").string(),
+                ": cannot copy the model: ", error.message());
+  return ReadPosedImages(out);
+}
+
+PosedImages TriangulateFromPoses(const PosedImages& posed, const fs::path& out_folder,
+                                 const ColmapOptions& options) {
+  CheckOptions(options);
+  ATHANOR_CHECK(posed.images.size() >= 2, posed.source,
+                ": expected at least 2 images to triangulate points, found ", posed.images.size());
+  const fs::path out = fs::absolute(out_folder).lexically_normal();
+  // COLMAP wants all photographs in one folder; links with plain names serve whatever the names and
+  // places of the photographs.
+  const fs::path images = out / "linked_images";
+  MakeFolder(images);
+  std::vector<std::string> names;
+  std::string list;
+  std::string inputs;
+  for (const PosedImage& image : posed.images) {
+    std::ostringstream name;
+    name << std::setw(6) << std::setfill('0') << names.size()
+         << image.image_path.extension().string();
+    names.push_back(name.str());
+    LinkTo(images / names.back(), fs::absolute(image.image_path).lexically_normal());
+    list += names.back() + "\n";
+    inputs += StrCat(image.image_path.string(), "\n", FileSize(image.image_path), "\n");
+  }
+  WriteFile(out / "image_list.txt", list);
+  const fs::path known = out / "known_poses";
+  WriteKnownPoses(posed, names, known);
+  inputs += ReadFile(known / "cameras.txt") + ReadFile(known / "images.txt");
+
+  Steps steps(out, inputs);
+  std::vector<std::string> camera_arguments;
+  if (posed.cameras.size() == 1) {
+    std::ostringstream parameters;
+    parameters << std::setprecision(17);
+    const Camera& camera = posed.cameras[0];
+    for (int k = 0; k < NumCameraParameters(camera.model); ++k) {
+      parameters << (k == 0 ? "" : ",") << camera.parameters[k];
+    }
+    camera_arguments = {"--ImageReader.single_camera", "1",
+                        "--ImageReader.camera_model",  std::string(CameraModelName(camera.model)),
+                        "--ImageReader.camera_params", parameters.str()};
+  }
+  FindMatches(steps, out, images, camera_arguments, options);
+  const fs::path model = out / "sparse" / "0";
+  steps.Run("triangulating points",
+            {options.program, "point_triangulator", "--database_path",
+             (out / "database.db").string(), "--image_path", images.string(), "--input_path",
+             known.string(), "--output_path", model.string()},
+            model, [&] {
+              Remove(model);
+              MakeFolder(model);
+            });
+  PosedImages with_points = posed;
+  with_points.points = ReadColmap(model, images).points;
+  ATHANOR_CHECK(!with_points.points.empty(), posed.source,
+                ": COLMAP triangulated no point; log: ", steps.log_path().string());
+  return with_points;
+}
+
+}  // namespace athanor

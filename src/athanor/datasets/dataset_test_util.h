@@ -1,0 +1,66 @@
+// What the tests of this folder share.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <type_traits>
+
+#include "athanor/base/error.h"
+#include "athanor/media/image.h"
+
+namespace athanor {
+
+// The message of the Error that `f` throws; empty when it throws none.
+template <typename F>
+std::string ErrorOf(F&& f) {
+  try {
+    f();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
+// An empty folder with a name that shells and careless code stumble over.
+inline std::filesystem::path TestFolder(const std::string& name) {
+  const auto folder = std::filesystem::path(testing::TempDir()) / "athanor datasets tests é" / name;
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  return folder;
+}
+
+// The capture "fox" of instant-ngp with COLMAP's model; empty where it is not at hand.
+inline std::filesystem::path FoxFolder() {
+  const auto folder =
+      std::filesystem::path(ATHANOR_SOURCE_DIR).parent_path() / "shared" / "data" / "fox";
+  return std::filesystem::exists(folder / "sparse" / "0") ? folder : std::filesystem::path();
+}
+#define ATHANOR_SKIP_WITHOUT_FOX() \
+  if (FoxFolder().empty()) GTEST_SKIP() << "needs the fox capture in ../shared/data/fox"
+
+// The bytes of a value, as little-endian files hold it.
+template <typename T>
+std::string Bytes(const T& value) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  return std::string(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+// A smooth picture that differs from place to place.
+inline Image WavyImage(int width, int height, double period_px = 20) {
+  Image image(width, height, 3);
+  for (int y = 0; y < height; ++y) {
+    for (int x = 0; x < width; ++x) {
+      for (int c = 0; c < 3; ++c) {
+        const double phase = 2 * M_PI / period_px * (x * (1 + 0.3 * c) + y * (0.7 - 0.2 * c));
+        image.at(x, y)[c] = static_cast<uint8_t>(std::lround(128 + 100 * std::sin(phase)));
+      }
+    }
+  }
+  return image;
+}
+
+}  // namespace athanor
