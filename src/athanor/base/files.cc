@@ -80,20 +80,33 @@ std::string ReadFile(const std::filesystem::path& path) {
 }
 
 void WriteFile(const std::filesystem::path& path, std::string_view bytes) {
+  FileWriter file(path);
+  file.Write(bytes);
+  file.Commit();
+}
+
+FileWriter::FileWriter(const std::filesystem::path& path) : path_(path), aside_(path) {
   if (path.has_parent_path()) MakeFolder(path.parent_path());
-  std::filesystem::path aside = path;
-  aside += StrCat(".", ::getpid(), ".tmp");
-  try {
-    const Descriptor file(aside, O_WRONLY | O_CREAT | O_TRUNC);
-    if (file.get() < 0) FailWithReason(path, "cannot open for writing");
-    WriteAll(file.get(), bytes, path);
-    if (::fsync(file.get()) != 0) FailWithReason(path, "cannot flush to the disk");
-    if (::rename(aside.c_str(), path.c_str()) != 0)
-      FailWithReason(path, "cannot rename into place");
-  } catch (...) {
-    ::unlink(aside.c_str());
-    throw;
+  aside_ += StrCat(".", ::getpid(), ".tmp");
+  descriptor_ = ::open(aside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) FailWithReason(path, "cannot open for writing");
+}
+
+FileWriter::~FileWriter() {
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  ::unlink(aside_.c_str());
+}
+
+void FileWriter::Write(std::string_view bytes) { WriteAll(descriptor_, bytes, path_); }
+
+void FileWriter::Commit() {
+  if (::fsync(descriptor_) != 0) FailWithReason(path_, "cannot flush to the disk");
+  if (::rename(aside_.c_str(), path_.c_str()) != 0) {
+    FailWithReason(path_, "cannot rename into place");
   }
+  ::close(descriptor_);
+  descriptor_ = -1;
 }
 
 void AppendFile(const std::filesystem::path& path, std::string_view bytes) {

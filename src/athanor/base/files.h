@@ -20,6 +20,22 @@ std::string ReadFile(const std::filesystem::path& path);
 // reason: a full disk, no permission) and removes what it wrote.
 void WriteFile(const std::filesystem::path& path, std::string_view bytes);
 
+// WriteFile in pieces. Unless Commit() is reached, `path` stays as it was.
+class FileWriter {
+ public:
+  explicit FileWriter(const std::filesystem::path& path);
+  ~FileWriter();
+  FileWriter(const FileWriter&) = delete;
+  FileWriter& operator=(const FileWriter&) = delete;
+
+  void Write(std::string_view bytes);
+  void Commit();
+
+ private:
+  std::filesystem::path path_, aside_;
+  int descriptor_ = -1;
+};
+
 // Adds to the end of `path`, which is created when missing. Throws Error.
 void AppendFile(const std::filesystem::path& path, std::string_view bytes);
 

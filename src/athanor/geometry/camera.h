@@ -42,22 +42,26 @@ struct Camera {
   // True when the model has no distortion terms, or all of them are zero. A fisheye never is.
   bool IsPinhole() const;
 
-  // Pixel of a point in the camera frame; none when the point is not in front of the camera (z <=
-  // 0; a fisheye sees up to its model's valid angle).
+  // Pixel of a point in the camera frame, which may lie outside the image; none when the point is
+  // not in front of the camera (z <= 0; a fisheye sees further), not finite, or past the angle from
+  // which the distortion folds back, where no lens sees.
   std::optional<Eigen::Vector2d> Project(const Eigen::Vector3d& point_in_camera) const;
   // Unit-z direction (x, y, 1) in the camera frame that projects to `pixel` (Newton's method on the
   // distortion, to 1e-10); none when it does not converge: the pixel is outside the model's domain.
   std::optional<Eigen::Vector3d> Unproject(const Eigen::Vector2d& pixel) const;
 
-  // The same camera for the image resized to these pixels.
+  // The same camera for the image resized to these pixels. Where width and height change by
+  // different factors, a model with one focal length becomes the one with two.
   Camera Resized(int new_width_px, int new_height_px) const;
 
   // Throws Error, naming `where`, unless size and focal lengths are positive and all is finite.
   void Check(std::string_view where) const;
 };
 
-// The largest pinhole camera, with the focal lengths and principal direction of `camera`, every
-// pixel of which sees something that `camera` sees: undistorting leaves no blank border.
+// The largest pinhole camera (by area), with the focal lengths and principal direction of `camera`,
+// every pixel of which sees something that `camera` sees: undistorting leaves no blank border. A
+// wide fisheye is cut at 60 degrees on each side. Throws Error when the principal point lies
+// outside the image.
 Camera UndistortedCamera(const Camera& camera);
 
 }  // namespace athanor

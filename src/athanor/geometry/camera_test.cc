@@ -45,7 +45,7 @@ std::vector<Camera> AllModels() {
       {CameraModel::kSimpleRadial, 640, 480, {500, 321, 239, -0.12}},
       {CameraModel::kRadial, 640, 480, {500, 321, 239, -0.2, 0.05}},
       PhoneCamera(),
-      {CameraModel::kOpenCvFisheye, 640, 480, {300, 301, 321, 239, 0.02, -0.01, 0.003, -0.0005}},
+      {CameraModel::kOpenCvFisheye, 640, 480, {400, 401, 321, 239, 0.02, -0.01, 0.003, -0.0005}},
       {CameraModel::kFullOpenCv,
        640,
        480,
@@ -181,9 +181,9 @@ TEST(CameraTest, ADistortionThatFoldsBackEndsWhereItFolds) {
   EXPECT_FALSE(camera.Unproject({100 + 54.5, 100}));
 
   // Here the profile rises again later, so that a look at the point alone does not do.
-  const Camera wave{CameraModel::kRadial, 200, 200, {100, 100, 100, -0.6, 0.2}};
+  const Camera wave{CameraModel::kRadial, 200, 200, {100, 100, 100, -0.6, 0.12}};
   EXPECT_TRUE(wave.Project({0.7, 0, 1}));
-  EXPECT_FALSE(wave.Project({1.5, 0, 1}));
+  EXPECT_FALSE(wave.Project({1.6, 0, 1}));
 
   // A pole of the rational model: 1 - u / 4 is zero at r = 2.
   const Camera pole{
@@ -280,12 +280,11 @@ TEST(UndistortedCameraTest, IsTheLargestWithoutBlankBorder) {
   }
 }
 
-TEST(UndistortedCameraTest, PhoneLosesNextToNothing) {
+// At the top, y = 0.702 is distorted by 1 + k1 u + k2 u^2 = 1.009: some 9 pixels are lost there.
+TEST(UndistortedCameraTest, PhoneLosesAboutOnePerCent) {
   const Camera pinhole = UndistortedCamera(PhoneCamera());
-  EXPECT_NEAR(pinhole.width_px, 1076, 6);
-  EXPECT_NEAR(pinhole.height_px, 1920, 10);
-  EXPECT_NEAR(pinhole.cx(), 554, 4);
-  EXPECT_NEAR(pinhole.cy(), 965, 6);
+  EXPECT_NEAR(pinhole.width_px, 1067, 1);
+  EXPECT_NEAR(pinhole.height_px, 1902, 1);
 }
 
 TEST(UndistortedCameraTest, AWideFisheyeIsCutAt60DegreesOnEachSide) {

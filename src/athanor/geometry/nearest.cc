@@ -28,6 +28,17 @@ struct PointTable {
 using Tree = nanoflann::KDTreeSingleIndexAdaptor<nanoflann::L2_Simple_Adaptor<double, PointTable>,
                                                  PointTable, 3, uint32_t>;
 
+// Ends the search once all that are wanted lie at the query's own place: else each of N points at
+// one place would visit all N.
+class NearestSet : public nanoflann::KNNResultSet<double, uint32_t> {
+ public:
+  using KNNResultSet::KNNResultSet;
+  double worstDist() const {
+    const double worst = KNNResultSet::worstDist();
+    return worst > 0 ? worst : -1;
+  }
+};
+
 }  // namespace
 
 std::vector<float> MeanSquaredDistanceToNearest(const float* points, int64_t n, int k) {
@@ -48,7 +59,9 @@ std::vector<float> MeanSquaredDistanceToNearest(const float* points, int64_t n, 
     std::vector<double> distances(wanted);
     for (int64_t i = begin; i < end; ++i) {
       const double query[3] = {points[3 * i], points[3 * i + 1], points[3 * i + 2]};
-      tree.knnSearch(query, wanted, indices.data(), distances.data());
+      NearestSet nearest(wanted);
+      nearest.init(indices.data(), distances.data());
+      tree.findNeighbors(nearest, query, {});
       // Nothing is nearer than the point itself, at 0: the first goes, whichever of equals it is.
       const double sum = std::accumulate(distances.begin() + 1, distances.end(), 0.0);
       mean[i] = static_cast<float>(std::min<double>(sum / static_cast<double>(wanted - 1),
