@@ -2,13 +2,17 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sqlite3.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <iomanip>
+#include <map>
 #include <sstream>
 
 #include "athanor/base/error.h"
@@ -16,6 +20,7 @@
 #include "athanor/base/hash.h"
 #include "athanor/base/log.h"
 #include "athanor/datasets/colmap_reader.h"
+#include "athanor/datasets/colmap_writer.h"
 #include "athanor/datasets/text_lines.h"
 
 extern char** environ;
@@ -77,14 +82,17 @@ int RunProgram(const std::vector<std::string>& arguments, const fs::path& log_pa
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+// What the program said last, before a stack trace.
 std::string LastLine(const fs::path& log_path) {
   const std::string log = ReadFile(log_path);
   TextLines lines(log, "");
   std::string last = "nothing";
-  while (lines.Next()) {
-    if (lines.rest().find_first_not_of(" \t") != std::string_view::npos) last = lines.rest();
+  while (lines.NextRecord()) {
+    const std::string line(lines.rest());
+    const std::string_view first = lines.Field();
+    if (first != "@" && first != "***") last = line;
   }
-  return Quoted(last);
+  return last.substr(0, 300);
 }
 
 // The steps of one run in `folder`. Each step's marker holds a hash of its command line and of all
@@ -119,8 +127,7 @@ class Steps {
     LogInfo(StrCat("colmap: ", what, " (log: ", log_path().string(), ")"));
     const int status = RunProgram(command, log_path());
     ATHANOR_CHECK(status == 0, "colmap ", command[1], ": ", what, " failed with exit status ",
-                  status, "; its last line is ", LastLine(log_path()),
-                  "; log: ", log_path().string());
+                  status, "; it said: ", LastLine(log_path()), "; log: ", log_path().string());
     WriteFile(marker, HexDigits(hash_));
   }
 
@@ -188,6 +195,30 @@ void FindMatches(Steps& steps, const fs::path& folder, const fs::path& images_fo
             database, [] {});
 }
 
+// The numbers that COLMAP gave the images, by name. They are not in the order of the names:
+// features are found on several threads.
+std::map<std::string, int64_t> ReadImageIds(const fs::path& database_path) {
+  sqlite3* database = nullptr;
+  sqlite3_stmt* query = nullptr;
+  std::map<std::string, int64_t> ids;
+  int status = sqlite3_open_v2(database_path.c_str(), &database, SQLITE_OPEN_READONLY, nullptr);
+  if (status == SQLITE_OK) {
+    status = sqlite3_prepare_v2(database, "SELECT name, image_id FROM images", -1, &query, nullptr);
+  }
+  if (status == SQLITE_OK) {
+    while ((status = sqlite3_step(query)) == SQLITE_ROW) {
+      const auto* name = reinterpret_cast<const char*>(sqlite3_column_text(query, 0));
+      if (name != nullptr) ids[name] = sqlite3_column_int64(query, 1);
+    }
+  }
+  const std::string reason = sqlite3_errmsg(database);
+  sqlite3_finalize(query);
+  sqlite3_close(database);
+  ATHANOR_CHECK(status == SQLITE_DONE, database_path.string(),
+                ": cannot read COLMAP's images: ", reason);
+  return ids;
+}
+
 // The model folder with the most images; empty when there is none.
 fs::path LargestModel(const fs::path& models_folder, size_t* num_images) {
   fs::path largest;
@@ -203,34 +234,6 @@ fs::path LargestModel(const fs::path& models_folder, size_t* num_images) {
     }
   }
   return largest;
-}
-
-// The capture as a COLMAP model in text without points, images named as in `names`.
-void WriteKnownPoses(const PosedImages& posed, const std::vector<std::string>& names,
-                     const fs::path& folder) {
-  std::ostringstream cameras;
-  cameras << std::setprecision(17);
-  for (size_t i = 0; i < posed.cameras.size(); ++i) {
-    const Camera& camera = posed.cameras[i];
-    cameras << i + 1 << ' ' << CameraModelName(camera.model) << ' ' << camera.width_px << ' '
-            << camera.height_px;
-    for (int k = 0; k < NumCameraParameters(camera.model); ++k) {
-      cameras << ' ' << camera.parameters[k];
-    }
-    cameras << '\n';
-  }
-  std::ostringstream images;
-  images << std::setprecision(17);
-  for (size_t i = 0; i < posed.images.size(); ++i) {
-    const Eigen::Quaterniond& q = posed.images[i].camera_from_world.rotation;
-    const Eigen::Vector3d& t = posed.images[i].camera_from_world.translation;
-    images << i + 1 << ' ' << q.w() << ' ' << q.x() << ' ' << q.y() << ' ' << q.z() << ' ' << t.x()
-           << ' ' << t.y() << ' ' << t.z() << ' ' << posed.images[i].camera + 1 << ' ' << names[i]
-           << "\n\n";
-  }
-  WriteFile(folder / "cameras.txt", cameras.str());
-  WriteFile(folder / "images.txt", images.str());
-  WriteFile(folder / "points3D.txt", "");
 }
 
 void LinkTo(const fs::path& link, const fs::path& target) {
@@ -305,22 +308,29 @@ PosedImages TriangulateFromPoses(const PosedImages& posed, const fs::path& out_f
   // places of the photographs.
   const fs::path images = out / "linked_images";
   MakeFolder(images);
-  std::vector<std::string> names;
+  PosedImages known = posed;
+  known.points.clear();
   std::string list;
   std::string inputs;
-  for (const PosedImage& image : posed.images) {
+  for (const Camera& camera : known.cameras) {
+    inputs += CameraModelName(camera.model);
+    for (const double value : camera.parameters)
+      inputs += StrCat(HexDigits(std::bit_cast<uint64_t>(value)), "\n");
+  }
+  for (size_t i = 0; i < known.images.size(); ++i) {
+    PosedImage& image = known.images[i];
+    inputs +=
+        StrCat(image.image_path.string(), "\n", FileSize(image.image_path), "\n", image.camera);
+    for (const double value : image.camera_from_world.ToMatrix().reshaped()) {
+      inputs += HexDigits(std::bit_cast<uint64_t>(value));
+    }
     std::ostringstream name;
-    name << std::setw(6) << std::setfill('0') << names.size()
-         << image.image_path.extension().string();
-    names.push_back(name.str());
-    LinkTo(images / names.back(), fs::absolute(image.image_path).lexically_normal());
-    list += names.back() + "\n";
-    inputs += StrCat(image.image_path.string(), "\n", FileSize(image.image_path), "\n");
+    name << std::setw(6) << std::setfill('0') << i << image.image_path.extension().string();
+    image.name = name.str();
+    LinkTo(images / image.name, fs::absolute(image.image_path).lexically_normal());
+    list += image.name + "\n";
   }
   WriteFile(out / "image_list.txt", list);
-  const fs::path known = out / "known_poses";
-  WriteKnownPoses(posed, names, known);
-  inputs += ReadFile(known / "cameras.txt") + ReadFile(known / "images.txt");
 
   Steps steps(out, inputs);
   std::vector<std::string> camera_arguments;
@@ -336,11 +346,26 @@ PosedImages TriangulateFromPoses(const PosedImages& posed, const fs::path& out_f
                         "--ImageReader.camera_params", parameters.str()};
   }
   FindMatches(steps, out, images, camera_arguments, options);
+
+  // The model must number the images as the database does: from 1, without gaps.
+  const std::map<std::string, int64_t> ids = ReadImageIds(out / "database.db");
+  std::vector<PosedImage> ordered(known.images.size());
+  for (PosedImage& image : known.images) {
+    const auto id = ids.find(image.name);
+    ATHANOR_CHECK(id != ids.end() && ids.size() == ordered.size() && id->second >= 1 &&
+                      id->second <= static_cast<int64_t>(ordered.size()),
+                  image.image_path.string(),
+                  ": COLMAP could not read the photograph; log: ", steps.log_path().string());
+    ordered[id->second - 1] = std::move(image);
+  }
+  known.images = std::move(ordered);
+  const fs::path known_folder = out / "known_poses";
+  WriteColmapModel(known_folder, known, ColmapEncoding::kText);
   const fs::path model = out / "sparse" / "0";
   steps.Run("triangulating points",
             {options.program, "point_triangulator", "--database_path",
              (out / "database.db").string(), "--image_path", images.string(), "--input_path",
-             known.string(), "--output_path", model.string()},
+             known_folder.string(), "--output_path", model.string()},
             model, [&] {
               Remove(model);
               MakeFolder(model);

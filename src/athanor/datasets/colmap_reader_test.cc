@@ -124,7 +124,7 @@ TEST(ColmapReaderTest, ReadsEveryModelOfCamera) {
   for (int32_t model = 0; model < kNumCameraModels; ++model) {
     std::vector<double> parameters;
     const int count = NumCameraParameters(static_cast<CameraModel>(model));
-    for (int i = 0; i < count; ++i) parameters.push_back(i < 4 ? 100 + i : 0.001 * i);
+    for (int i = 0; i < count; ++i) parameters.push_back(i < 4 ? 100 + i : i / 1000.0);
     const auto binary = ParseColmapCameras(Counted({CameraBytes(3, model, 640, 480, parameters)}),
                                            "cameras.bin", kBinary);
     std::ostringstream text;

@@ -1,6 +1,7 @@
 #include "athanor/datasets/gaussian_cloud.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <string>
 

@@ -79,10 +79,10 @@ TEST(PlyPointsTest, RefusesWithPlaceAndExpectation) {
   EXPECT_THAT(ParseError(begin + "element vertex 1\nproperty float x\nend_header\n1\n"),
               HasSubstr("x, y and z"));
   EXPECT_THAT(ParseError(begin + "element face 0\nend_header\n"), HasSubstr("element vertex"));
-  EXPECT_THAT(ParseError(begin + "element vertex 2\n" + xyz + "end_header\n1 2 3\n4 5\n"),
+  EXPECT_THAT(ParseError(begin + "element vertex 2\n" + xyz + "end_header\n1.25 2.5 3.75\n4 5\n"),
               HasSubstr("found the end of the file"));
   EXPECT_THAT(ParseError(begin + "element vertex 1\n" + xyz + "end_header\n1 two 3\n"),
-              AllOf(HasSubstr("byte 99"), HasSubstr("as 'y', found 'two'")));
+              AllOf(HasSubstr("byte 102"), HasSubstr("as 'y', found 'two'")));
   EXPECT_THAT(ParseError(begin + "element vertex 1\n" + xyz + "end_header\n1 nan 3\n"),
               HasSubstr("finite y"));
   EXPECT_THAT(ParseError(begin + "element vertex 1\n" + xyz + "end_header\n1 2 1e300\n"),

@@ -51,7 +51,7 @@ PosedImages ReadPosedImages(const fs::path& path, const fs::path& images_folder)
                   ": expected a folder or a transforms.json");
     return ReadTransforms({{path, GivenSplit::kNone}}, images_folder);
   }
-  for (const fs::path& model : {path / "sparse" / "0", path / "sparse", path}) {
+  for (const fs::path& model : {path / "sparse" / "0", path / "sparse", path / "0", path}) {
     if (IsColmapModel(model)) return ReadColmap(model, images_folder);
   }
   if (IsFile(path / "transforms.json")) {

@@ -151,7 +151,7 @@ SyntheticWorld::SyntheticWorld(uint64_t seed) {
   for (int k = 0; k < 6; ++k) {
     const float angle = (static_cast<float>(k) + random.Uniform(0.1f, 0.9f)) * kPi / 3;
     const float radius = random.Uniform(0.07f, 0.11f);
-    const float from_center = random.Uniform(1.15f, 1.45f);
+    const float from_center = random.Uniform(1.36f, 1.5f);
     Add(Shape::kBall, Look::kBall,
         {from_center * std::cos(angle), -radius, from_center * std::sin(angle)}, {radius, 0, 0}, 0,
         colors[k]);

@@ -71,29 +71,6 @@ void CheckShape(const PosedImage& image, const std::filesystem::path& path, int 
                 camera.height_px, ", found ", width, "x", height);
 }
 
-// Depth is not blended: between two surfaces lies no third. Each pixel of `target` takes the
-// nearest value of the map. Depth along z is the same for both cameras, which share their axes.
-FloatImage WarpDepth(const DepthImage& depth, float unit, const Camera& source,
-                     const Camera& target) {
-  const Camera map_camera = source.Resized(depth.width, depth.height);
-  FloatImage warped(target.width_px, target.height_px, 1);
-  ParallelFor(target.height_px, kRowsPerPiece, [&](int64_t begin, int64_t end) {
-    for (auto y = static_cast<int>(begin); y < end; ++y) {
-      for (int x = 0; x < target.width_px; ++x) {
-        const Eigen::Vector3d ray((x + 0.5 - target.cx()) / target.fx(),
-                                  (y + 0.5 - target.cy()) / target.fy(), 1);
-        const auto pixel = map_camera.Project(ray);
-        if (!pixel) continue;
-        const int from_x = static_cast<int>(std::floor(pixel->x()));
-        const int from_y = static_cast<int>(std::floor(pixel->y()));
-        if (from_x < 0 || from_y < 0 || from_x >= depth.width || from_y >= depth.height) continue;
-        *warped.at(x, y) = unit * static_cast<float>(*depth.at(from_x, from_y));
-      }
-    }
-  });
-  return warped;
-}
-
 }  // namespace
 
 ViewCache::ViewCache(const PosedImages& posed, const ViewOptions& options)
@@ -234,7 +211,12 @@ View ViewCache::Decode(const PosedImage& image) const {
   if (!image.depth_path.empty()) {
     const DepthImage depth = ReadDepthPng(image.depth_path);
     CheckShape(image, image.depth_path, depth.width, depth.height, source);
-    view.depth = WarpDepth(depth, depth_unit_, source, target);
+    // Not blended: between two surfaces lies no third. Each pixel takes the map's nearest value;
+    // depth along z is the same for both cameras, which share their axes.
+    const DepthImage warped = Undistort(depth, source.Resized(depth.width, depth.height), target);
+    view.depth = FloatImage(warped.width, warped.height, 1);
+    std::transform(warped.data.begin(), warped.data.end(), view.depth.data.begin(),
+                   [&](uint16_t steps) { return depth_unit_ * static_cast<float>(steps); });
   }
   return view;
 }

@@ -7,6 +7,7 @@
 
 #include "athanor/base/random.h"
 #include "athanor/datasets/dataset_test_util.h"
+#include "athanor/media/undistort.h"
 
 namespace athanor {
 namespace {
@@ -170,12 +171,13 @@ TEST(ViewCacheTest, MasksAndDepthFollowThePhotograph) {
   }
 }
 
-// A picture of directions, so that what a camera should see is known at every pixel.
-double Pattern(double x, double y) {
-  return 128 + 60 * std::sin(25 * x + 8 * y) + 50 * std::cos(31 * y - 6 * x);
+// A picture of directions, so that what a camera should see is known at every pixel. `detail`
+// says how fine it is.
+double Pattern(double x, double y, double detail) {
+  return 128 + 60 * std::sin(detail * (25 * x + 8 * y)) + 50 * std::cos(detail * (31 * y - 6 * x));
 }
 
-Image Photograph(const Camera& camera, int samples) {
+Image Photograph(const Camera& camera, int samples, double detail = 1) {
   Image image(camera.width_px, camera.height_px, 3);
   for (int y = 0; y < camera.height_px; ++y) {
     for (int x = 0; x < camera.width_px; ++x) {
@@ -183,7 +185,7 @@ Image Photograph(const Camera& camera, int samples) {
       for (int i = 0; i < samples * samples; ++i) {
         const auto ray = camera.Unproject(
             {x + (i % samples + 0.5) / samples, y + (i / samples + 0.5) / samples});
-        if (ray) sum += Pattern(ray->x(), ray->y());
+        if (ray) sum += Pattern(ray->x(), ray->y(), detail);
       }
       const auto value = static_cast<uint8_t>(std::lround(sum / (samples * samples)));
       for (int c = 0; c < 3; ++c) image.at(x, y)[c] = value;
@@ -233,6 +235,28 @@ TEST(ViewCacheTest, UndistortedViewIsWhatAPinholeWouldSee) {
       for (const uint8_t use : view->mask.data) ASSERT_EQ(use, 255);
     }
   }
+}
+
+TEST(ViewCacheTest, UndistortingBeforeShrinkingIsTheSharperOrder) {
+  PosedImages posed = WriteCapture("order", 1);
+  posed.cameras = {
+      MakeCamera(CameraModel::kOpenCv, 400, 300, {300, 310, 205, 146, -0.12, 0.03, 0.002, -0.003})};
+  const Image photograph = Photograph(posed.cameras[0], 2, 7);
+  WriteImage(posed.images[0].image_path, photograph);
+  ViewCache cache(posed, {.max_side_px = 150});
+  const Camera& target = cache.camera(0);
+  const Image expected = Photograph(target, 6, 7);
+  const Camera& source = posed.cameras[0];
+  const double shrink = target.fx() / source.fx();
+  const auto side = [&](int pixels) { return static_cast<int>(std::lround(pixels * shrink)); };
+  const Camera small = source.Resized(side(400), side(300));
+  const Image other_order =
+      Undistort(Resize(photograph, small.width_px, small.height_px), small, target);
+  const double ours = RootMeanSquare(cache.Get(0)->rgb, expected);
+  const double other = RootMeanSquare(other_order, expected);
+  RecordProperty("rms_undistort_first", std::to_string(ours));
+  RecordProperty("rms_shrink_first", std::to_string(other));
+  EXPECT_LT(ours, 0.7 * other);
 }
 
 TEST(ViewCacheTest, RefusesFilesOfAnotherSize) {

@@ -15,13 +15,12 @@ namespace {
 struct ModelInfo {
   std::string_view name;
   int num_parameters;
-  int num_focal_lengths;
 };
 
 // In the order of CameraModel.
 constexpr ModelInfo kModels[kNumCameraModels] = {
-    {"SIMPLE_PINHOLE", 3, 1}, {"PINHOLE", 4, 2},        {"SIMPLE_RADIAL", 4, 1}, {"RADIAL", 5, 1},
-    {"OPENCV", 8, 2},         {"OPENCV_FISHEYE", 8, 2}, {"FULL_OPENCV", 12, 2},
+    {"SIMPLE_PINHOLE", 3}, {"PINHOLE", 4},        {"SIMPLE_RADIAL", 4}, {"RADIAL", 5},
+    {"OPENCV", 8},         {"OPENCV_FISHEYE", 8}, {"FULL_OPENCV", 12},
 };
 
 const ModelInfo& InfoOf(CameraModel model) {
@@ -29,6 +28,14 @@ const ModelInfo& InfoOf(CameraModel model) {
   ATHANOR_CHECK(index < kNumCameraModels, "camera model: expected 0 to ", kNumCameraModels - 1,
                 ", found ", index);
   return kModels[index];
+}
+
+// The principal point follows the focal lengths.
+int NumFocalLengths(CameraModel model) {
+  return model == CameraModel::kSimplePinhole || model == CameraModel::kSimpleRadial ||
+                 model == CameraModel::kRadial
+             ? 1
+             : 2;
 }
 
 // Coefficients of 1, u, u^2, ... The highest that any model needs is u^6.
@@ -64,6 +71,15 @@ bool IsPositive(const Polynomial<N>& c, double low, double high, int depth = 12)
   if (depth == 0 || !(Evaluate(c, high) > 0)) return false;
   const double middle = 0.5 * (low + high);
   return IsPositive(c, low, middle, depth - 1) && IsPositive(c, middle, high, depth - 1);
+}
+
+// Whether the polynomial is positive on all of [0, high]. Where its negative terms alone do not
+// outweigh the constant, as for most lenses, one evaluation says so.
+template <size_t N>
+bool IsPositiveUpTo(const Polynomial<N>& c, double high) {
+  double bound = 0;
+  for (size_t i = N; i-- > 1;) bound = (bound + std::min(c[i], 0.0)) * high;
+  return c[0] + bound > 0 || IsPositive(c, 0, high);
 }
 
 // All perspective models as one: x_d = x N(u) / D(u) + tangential terms, u = x^2 + y^2.
@@ -105,8 +121,8 @@ struct Distortion {
   // terms are too small to matter here.
   bool IsValid(double u) const {
     if (!rational) {
-      return IsPositive(Polynomial<4>{1, 3 * numerator[1], 5 * numerator[2], 7 * numerator[3]}, 0,
-                        u);
+      return IsPositiveUpTo(Polynomial<4>{1, 3 * numerator[1], 5 * numerator[2], 7 * numerator[3]},
+                            u);
     }
     // The numerator of d(r N / D) / dr is N D + 2 u (N' D - N D').
     Polynomial<7> slope = {};
@@ -115,7 +131,7 @@ struct Distortion {
         slope[i + j] += numerator[i] * denominator[j] * (1 + 2 * (i - j));
       }
     }
-    return IsPositive(denominator, 0, u) && IsPositive(slope, 0, u);
+    return IsPositiveUpTo(denominator, u) && IsPositiveUpTo(slope, u);
   }
 
   Eigen::Vector2d Apply(double x, double y) const {
@@ -151,7 +167,7 @@ struct Fisheye {
   double Slope(double theta) const { return Evaluate(SlopePolynomial(), theta * theta); }
   double Distorted(double theta) const { return theta * Evaluate(profile, theta * theta); }
   bool IsValid(double theta) const {
-    return theta <= std::numbers::pi && IsPositive(SlopePolynomial(), 0, theta * theta);
+    return theta <= std::numbers::pi && IsPositiveUpTo(SlopePolynomial(), theta * theta);
   }
 
  private:
@@ -227,15 +243,15 @@ std::optional<CameraModel> CameraModelFromName(std::string_view name) {
 
 int NumCameraParameters(CameraModel model) { return InfoOf(model).num_parameters; }
 
-double Camera::fy() const { return parameters[InfoOf(model).num_focal_lengths - 1]; }
-double Camera::cx() const { return parameters[InfoOf(model).num_focal_lengths]; }
-double Camera::cy() const { return parameters[InfoOf(model).num_focal_lengths + 1]; }
+double Camera::fy() const { return parameters[NumFocalLengths(model) - 1]; }
+double Camera::cx() const { return parameters[NumFocalLengths(model)]; }
+double Camera::cy() const { return parameters[NumFocalLengths(model) + 1]; }
 
 bool Camera::IsPinhole() const {
   if (model == CameraModel::kOpenCvFisheye) return false;
-  const ModelInfo& info = InfoOf(model);
-  return std::all_of(parameters.begin() + info.num_focal_lengths + 2,
-                     parameters.begin() + info.num_parameters, [](double k) { return k == 0; });
+  return std::all_of(parameters.begin() + NumFocalLengths(model) + 2,
+                     parameters.begin() + NumCameraParameters(model),
+                     [](double k) { return k == 0; });
 }
 
 std::optional<Eigen::Vector2d> Camera::Project(const Eigen::Vector3d& point_in_camera) const {
@@ -260,7 +276,7 @@ std::optional<Eigen::Vector2d> Camera::Project(const Eigen::Vector3d& point_in_c
     }
   }
   const Eigen::Vector2d pixel(fx() * distorted.x() + cx(), fy() * distorted.y() + cy());
-  if (!pixel.allFinite()) return std::nullopt;
+  if (!std::isfinite(pixel.x()) || !std::isfinite(pixel.y())) return std::nullopt;
   return pixel;
 }
 
@@ -290,14 +306,14 @@ Camera Camera::Resized(int new_width_px, int new_height_px) const {
   Camera resized = *this;
   resized.width_px = new_width_px;
   resized.height_px = new_height_px;
-  if (InfoOf(model).num_focal_lengths == 1 && x_ratio != y_ratio) {
+  if (NumFocalLengths(model) == 1 && x_ratio != y_ratio) {
     // One focal length no longer does: the same lens, in the model that has two.
     resized.model =
         model == CameraModel::kSimplePinhole ? CameraModel::kPinhole : CameraModel::kOpenCv;
     resized.parameters = {fx(), fy(), cx(), cy(), parameters[3], parameters[4]};
   }
   auto& p = resized.parameters;
-  if (InfoOf(resized.model).num_focal_lengths == 1) {
+  if (NumFocalLengths(resized.model) == 1) {
     p[0] *= x_ratio;
     p[1] *= x_ratio;
     p[2] *= y_ratio;

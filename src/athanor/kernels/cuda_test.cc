@@ -120,17 +120,23 @@ struct Scene {
       const bool faint = i >= kFaintBegin && i < kOpaqueBegin, opaque = i >= kOpaqueBegin;
       const float spread = faint || opaque ? 0.1f : 1.4f;
       const float center = faint ? -0.6f : opaque ? 0.6f : 0.0f;
-      means.insert(means.end(), {center + random.Uniform(-spread, spread),
-                                 random.Uniform(-spread, spread), random.Uniform(-1.2f, 4.0f)});
+      means.insert(means.end(),
+                   {center + random.Uniform(-spread, spread), random.Uniform(-spread, spread),
+                    random.Uniform(opaque ? 2.0f : -1.2f, 4.0f)});
       for (int k = 0; k < 4; ++k) quats.push_back(random.Normal());
       for (int k = 0; k < 3; ++k) {
-        log_scales.push_back(opaque ? -0.8f : random.Uniform(-4.0f, -1.5f));
+        log_scales.push_back(opaque ? -1.0f : random.Uniform(-4.0f, -1.5f));
       }
       opacity_logits.push_back(faint    ? random.Uniform(-5.3f, -4.0f)
                                : opaque ? random.Uniform(2.0f, 9.0f)
-                                        : random.Uniform(-5.0f, 6.0f));
+                                        : random.Uniform(-5.0f, 4.0f));
     }
     for (int k = 0; k < 3; ++k) log_scales[3 * 10 + k] = 1.0f;
+    opacity_logits[10] = -3;
+    // Far behind: over many pixels its alpha is clipped.
+    means[3 * 11] = 0.3f, means[3 * 11 + 1] = 0.2f, means[3 * 11 + 2] = 4.2f;
+    for (int k = 0; k < 3; ++k) log_scales[3 * 11 + k] = 0.7f;
+    opacity_logits[11] = 8;
     std::copy_n(means.begin() + 3 * 20, 3, means.begin() + 3 * 21);
     std::copy_n(means.begin() + 3 * 20, 3, means.begin() + 3 * 22);
     means[3 * 30] = kNan;
@@ -526,10 +532,10 @@ TEST_F(CudaTest, RasterizeGradientAgrees) {
     }
     args.d_splats = device_d_splats.data(), args.d_features = device_d_features.data();
     RasterizeBackwardCuda(args, nullptr);
-    EXPECT_LT(RelativeError(device_d_features.Host(), d_features), 1e-3);
+    EXPECT_LT(RelativeError(device_d_features.Host(), d_features), 3e-4);
     const auto found = device_d_splats.Host();
     for (int field = 0; field < 9; ++field) {
-      EXPECT_LT(RelativeError(Field(found, field), Field(d_splats, field)), 3e-3) << field;
+      EXPECT_LT(RelativeError(Field(found, field), Field(d_splats, field)), 3e-4) << field;
     }
   }
 }

@@ -38,7 +38,7 @@ constexpr float kWeights[kWindow] = {0.00102838f, 0.00759876f, 0.03600077f, 0.10
                                      0.21300554f, 0.26601172f, 0.21300554f, 0.10936069f,
                                      0.03600077f, 0.00759876f, 0.00102838f};
 constexpr float kC1 = 0.01f * 0.01f, kC2 = 0.03f * 0.03f;
-constexpr int kMoments = 5;   // x, y, xx, yy, xy
+constexpr int kMoments = 4;   // x, y, xx + yy (SSIM needs no more of the squares), xy
 constexpr int kPartials = 3;  // dS / d(mean x), d(mean xx), d(mean xy)
 
 // The last kWindow rows of `kMaps` maps, filtered along x, of which each new row completes one that
@@ -93,16 +93,15 @@ HWY_ATTR float SsimRow(const float* const* moments, int width, float* __restrict
                        float* __restrict d_square, float* __restrict d_product) {
   const float* __restrict mean_x = moments[0];
   const float* __restrict mean_y = moments[1];
-  const float* __restrict xx = moments[2];
-  const float* __restrict yy = moments[3];
-  const float* __restrict xy = moments[4];
+  const float* __restrict squares = moments[2];
+  const float* __restrict xy = moments[3];
   float total = 0;
 #pragma omp simd reduction(+ : total)
   for (int x = 0; x < width; ++x) {
     const float mx = mean_x[x], my = mean_y[x];
     const float a1 = 2 * mx * my + kC1, a2 = 2 * (xy[x] - mx * my) + kC2;
     const float b1 = mx * mx + my * my + kC1;
-    const float b2 = xx[x] - mx * mx + yy[x] - my * my + kC2;
+    const float b2 = squares[x] - mx * mx - my * my + kC2;
     const float inverse = 1.0f / (b1 * b2);
     const float s = a1 * a2 * inverse;
     total += s;
@@ -153,13 +152,11 @@ HWY_ATTR void LossOfStrip(const ImageLossArgs& args, LossStrip* strip) {
         std::copy_n(a, width, px);
       }
       std::copy_n(b, width, py);
-      float* __restrict pxx = inside[2];
-      float* __restrict pyy = inside[3];
-      float* __restrict pxy = inside[4];
+      float* __restrict squares = inside[2];
+      float* __restrict pxy = inside[3];
 #pragma omp simd
       for (int x = 0; x < width; ++x) {
-        pxx[x] = px[x] * px[x];
-        pyy[x] = py[x] * py[x];
+        squares[x] = px[x] * px[x] + py[x] * py[x];
         pxy[x] = px[x] * py[x];
       }
       for (int m = 0; m < kMoments; ++m) {

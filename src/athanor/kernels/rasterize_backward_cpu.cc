@@ -49,29 +49,38 @@ struct BackwardScratch {
   AlignedVector<float> d_features;           // [C (+1)][kLanes]
 };
 
+// Up to kTileSize values of a row of pixels, zeros behind them.
+HWY_INLINE V LoadPixels(const float* row, int part, int columns) {
+  const D d;
+  if (columns == kTileSize) return hn::LoadU(d, row + part * kLanes);
+  alignas(64) float copy[kTileSize] = {};
+  std::copy_n(row, columns, copy);
+  return hn::Load(d, copy + part * kLanes);
+}
+
 HWY_ATTR void LoadTileGradients(const RasterizeBackwardArgs& args, const TilePlace& place,
                                 int blended, BackwardScratch* scratch) {
-  scratch->d_image.assign(static_cast<size_t>(blended) * kTilePixels, 0.0f);
-  std::fill_n(scratch->remaining, kTilePixels, 0.0f);
+  const D d;
+  scratch->d_image.resize(static_cast<size_t>(blended) * kTilePixels);
   const size_t plane = static_cast<size_t>(args.width_px) * args.height_px;
-  for (int y = 0; y < place.rows; ++y) {
+  for (int segment = 0; segment < kSegments; ++segment) {
+    const int y = segment / kParts, part = segment % kParts;
+    if (y >= place.rows) break;
     const size_t row = static_cast<size_t>(place.y + y) * args.width_px + place.x;
-    float* remaining = scratch->remaining + y * kTileSize;
+    V remaining = hn::Zero(d);
     for (int c = 0; c < blended; ++c) {
       const bool is_depth = c == args.channels;
-      const float* d = is_depth ? args.d_depth + row : args.d_image + c * plane + row;
+      const float* gradient = is_depth ? args.d_depth + row : args.d_image + c * plane + row;
       const float* value = is_depth ? args.depth + row : args.image + c * plane + row;
-      float* copy = scratch->d_image.data() + c * kTilePixels + y * kTileSize;
-      for (int x = 0; x < place.columns; ++x) {
-        copy[x] = d[x];
-        remaining[x] += d[x] * value[x];
-      }
+      const V g = LoadPixels(gradient, part, place.columns);
+      hn::Store(g, d, scratch->d_image.data() + c * kTilePixels + segment * kLanes);
+      remaining = hn::MulAdd(g, LoadPixels(value, part, place.columns), remaining);
     }
     if (args.d_transmittance != nullptr) {
-      for (int x = 0; x < place.columns; ++x) {
-        remaining[x] += args.d_transmittance[row + x] * args.transmittance[row + x];
-      }
+      remaining = hn::MulAdd(LoadPixels(args.d_transmittance + row, part, place.columns),
+                             LoadPixels(args.transmittance + row, part, place.columns), remaining);
     }
+    hn::Store(remaining, d, scratch->remaining + segment * kLanes);
   }
 }
 
@@ -168,7 +177,7 @@ HWY_ATTR void BackwardTile(const RasterizeBackwardArgs& args, const GradientSink
         const V behind = hn::NegMulAdd(weight, along, hn::Load(d, r));
         hn::Store(behind, d, r);
         // alpha dL/dalpha = w (d . f) - alpha / (1 - alpha) behind; a clipped alpha is a constant.
-        const V ratio = hn::Div(alpha, hn::Sub(one, alpha));
+        const V ratio = hn::Mul(alpha, Reciprocal(hn::Sub(one, alpha)));
         const M moves = hn::And(open, hn::Lt(unclipped, max_alpha));
         const V q = hn::IfThenElseZero(moves, hn::NegMulAdd(ratio, behind, hn::Mul(weight, along)));
         const V q_dx = hn::Mul(q, columns.dx[part]);

@@ -198,24 +198,37 @@ HWY_ATTR void ForwardTile(const RasterizeForwardArgs& args, int tile, ForwardScr
   }
   args.tile_walked[tile] = at - begin;
 
-  for (int y = 0; y < place.rows; ++y) {
-    const float* t = scratch->transmittance.value + y * kTileSize;
-    const size_t row = pixel_at(0, y);
-    for (int x = 0; x < place.columns; ++x) args.transmittance[row + x] = t[x] < 0 ? -t[x] : t[x];
-    for (int c = 0; c < channels; ++c) {
-      const float background = args.background != nullptr ? args.background[c] : 0.0f;
-      const float* sum = scratch->sums.data() + c * kTilePixels + y * kTileSize;
-      float* out = args.image + c * plane + row;
-      for (int x = 0; x < place.columns; ++x) {
-        out[x] = sum[x] + background * args.transmittance[row + x];
+  // Out of the tile, row by row.
+  const D d;
+  const auto store_row = [&](float* to, const auto& value_of_segment, int y) HWY_ATTR {
+    alignas(64) float row[kTileSize];
+    for (int part = 0; part < kParts; ++part) {
+      const V value = value_of_segment((y * kParts + part) * kLanes);
+      if (place.columns == kTileSize) {
+        hn::StoreU(value, d, to + part * kLanes);
+      } else {
+        hn::Store(value, d, row + part * kLanes);
       }
     }
-    if (args.depth != nullptr) {
-      const float* sum = scratch->sums.data() + channels * kTilePixels + y * kTileSize;
-      std::copy_n(sum, place.columns, args.depth + row);
+    if (place.columns < kTileSize) std::copy_n(row, place.columns, to);
+  };
+  const float* left = scratch->transmittance.value;
+  for (int y = 0; y < place.rows; ++y) {
+    const size_t row = pixel_at(0, y);
+    const auto transmittance = [&](int at) HWY_ATTR { return hn::Abs(hn::Load(d, left + at)); };
+    store_row(args.transmittance + row, transmittance, y);
+    for (int c = 0; c < blended; ++c) {
+      const float* sum = scratch->sums.data() + c * kTilePixels;
+      const bool has_background = c < channels && args.background != nullptr;
+      const V background = hn::Set(d, has_background ? args.background[c] : 0.0f);
+      const auto value = [&](int at) HWY_ATTR {
+        return hn::MulAdd(background, transmittance(at), hn::Load(d, sum + at));
+      };
+      store_row((c < channels ? args.image + c * plane : args.depth) + row, value, y);
     }
     if (median != nullptr) {
-      std::copy_n(median + y * kTileSize, place.columns, args.median_depth + row);
+      store_row(
+          args.median_depth + row, [&](int at) HWY_ATTR { return hn::Load(d, median + at); }, y);
     }
   }
 }

@@ -224,6 +224,34 @@ TEST(ImageFileTest, ADamagedByteNeverEscapes) {
   EXPECT_GT(refused, 3000) << "each flipped bit of a PNG fails its CRC, many of a JPEG";
 }
 
+// What the fuzzer found worth keeping: whole images and broken ones.
+TEST(ImageFileTest, TheFuzzCorpusRaisesNothingButErrors) {
+  const auto folder = std::filesystem::path(ATHANOR_SOURCE_DIR) / "src/athanor/media/fuzz_corpus";
+  const auto files = ListFiles(folder / "image");
+  EXPECT_GE(files.size(), 20u);
+  int whole = 0;
+  for (const auto& path : files) {
+    const std::string bytes = ReadFile(path);
+    for (const int channels : {0, 1, 3, 4}) {
+      whole += ErrorOf([&] { DecodeImage(bytes, path.string(), channels); }).empty();
+    }
+    ErrorOf([&] { DecodeDepthPng(bytes, path.string()); });
+  }
+  EXPECT_GE(whole, 40);
+}
+
+TEST(ImageFileTest, ReadsAPhotograph) {
+  const auto path =
+      std::filesystem::path(ATHANOR_SOURCE_DIR) / "../shared/data/fox/images/0001.jpg";
+  if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is not there";
+  const Image photo = ReadImage(path);
+  EXPECT_EQ(photo.width, 1080);
+  EXPECT_EQ(photo.height, 1920);
+  EXPECT_GT(Psnr(photo, DecodeImage(EncodeJpeg(photo, "x"), "x")), 35);
+  EXPECT_EQ(DecodeImage(EncodePng(photo, "x"), "x").data, photo.data);
+  EXPECT_NEAR(Mean(Resize(photo, 270, 480)), Mean(photo), 0.1);
+}
+
 TEST(ImageFileTest, SaysWhatAFileIsInstead) {
   EXPECT_THAT(
       ErrorOf([] { DecodeImage("GIF89a", "a.gif"); }),

@@ -66,7 +66,8 @@ void SetRange(Axis* axis, double low, double high, int wanted, bool widen_to_tic
   axis->low = low;
   axis->high = high;
   axis->ticks.clear();
-  for (double i = std::ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; ++i) {
+  // Adding 0 makes a negative zero a zero.
+  for (double i = std::ceil(low / step - 1e-9) + 0.0; i * step <= high + 1e-9 * step; ++i) {
     axis->ticks.push_back(axis->logarithmic ? std::pow(10, i * step) : i * step);
   }
 }

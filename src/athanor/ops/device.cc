@@ -27,9 +27,7 @@ c10::Device ParseDevice(std::string_view name) {
   }
 }
 
-c10::Device KernelDevice(const at::Tensor& tensor, const char* name) {
-  ATHANOR_CHECK(tensor.defined(), name, ": expected a tensor, found none");
-  const c10::Device device = tensor.device();
+void CheckKernelDevice(const c10::Device& device, const char* name) {
 #ifdef ATHANOR_HAS_CUDA
   ATHANOR_CHECK(device.is_cpu() || device.is_cuda(), name, ": expected device cpu or cuda, found ",
                 device);
@@ -37,7 +35,12 @@ c10::Device KernelDevice(const at::Tensor& tensor, const char* name) {
   ATHANOR_CHECK(device.is_cpu(), name, ": expected device cpu (ATHANOR_WITH_CUDA is off), found ",
                 device);
 #endif
-  return device;
+}
+
+c10::Device KernelDevice(const at::Tensor& tensor, const char* name) {
+  ATHANOR_CHECK(tensor.defined(), name, ": expected a tensor, found none");
+  CheckKernelDevice(tensor.device(), name);
+  return tensor.device();
 }
 
 void CheckTensor(const at::Tensor& tensor, const char* name, at::ScalarType type,

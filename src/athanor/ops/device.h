@@ -17,7 +17,9 @@ namespace athanor {
 // falls back to another.
 c10::Device ParseDevice(std::string_view name);
 
-// The device of `tensor`. Throws Error for one where this build runs no kernels, or for no tensor.
+// Throws Error for a device where this build runs no kernels; `name` is what is there.
+void CheckKernelDevice(const c10::Device& device, const char* name);
+// The device of `tensor`, checked. Throws Error for no tensor, too.
 c10::Device KernelDevice(const at::Tensor& tensor, const char* name);
 
 // Throws Error unless `tensor` is dense, of this type and device and of this shape (-1: any size).

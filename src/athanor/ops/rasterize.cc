@@ -39,6 +39,9 @@ float* Floats(const at::Tensor& tensor) {
 
 Splat* Splats(const at::Tensor& splats) { return reinterpret_cast<Splat*>(Floats(splats)); }
 
+// Arguments of an autograd function that have no gradient travel in structs: what is passed as a
+// tensor has to be defined.
+
 // A plain struct as a tensor of bytes, the way that an autograd context keeps values.
 template <typename T>
 at::Tensor ToBytes(const T& value) {
@@ -118,9 +121,16 @@ struct ShConstants {
   float camera_center[3];
 };
 
+struct ShView {
+  ShConstants constants;
+  at::Tensor splats;
+};
+
 struct ShColorsFunction : Function<ShColorsFunction> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& means, const at::Tensor& sh,
-                            const at::Tensor& splats, const ShConstants& constants) {
+                            const ShView& view) {
+    const at::Tensor& splats = view.splats;
+    const ShConstants& constants = view.constants;
     // Zeros, because the kernel skips what is not visible.
     at::Tensor colors = at::zeros({means.size(0), 3}, means.options());
     ShForwardArgs args = {};
@@ -152,12 +162,18 @@ struct ShColorsFunction : Function<ShColorsFunction> {
     args.colors = Floats(saved[3]), args.d_colors = Floats(d_colors);
     args.d_sh = Floats(d_sh), args.d_means = Floats(d_means);
     ATHANOR_RUN_KERNEL(means.device(), ShBackward, args);
-    return {d_means, d_sh, at::Tensor(), at::Tensor()};
+    return {d_means, d_sh, at::Tensor()};
   }
 };
 
 struct ImageSize {
   int width_px, height_px;
+};
+
+struct RasterizeTarget {
+  at::Tensor offsets, ids;        // of the tiles
+  at::Tensor absolute_gradients;  // may be undefined
+  ImageSize size;
 };
 
 // What forward and backward of the rasteriser, and the search for contributors, have in common.
@@ -175,8 +191,9 @@ void SetInputs(const at::Tensor& splats, const at::Tensor& features, const at::T
 struct RasterizeFunction : Function<RasterizeFunction> {
   static variable_list forward(AutogradContext* context, const at::Tensor& splats,
                                const at::Tensor& features, const at::Tensor& background,
-                               const at::Tensor& offsets, const at::Tensor& ids,
-                               const at::Tensor& absolute_gradients, const ImageSize& size) {
+                               const RasterizeTarget& target) {
+    const at::Tensor &offsets = target.offsets, &ids = target.ids;
+    const ImageSize& size = target.size;
     const at::TensorOptions options = splats.options();
     const at::Tensor image = at::empty({features.size(1), size.height_px, size.width_px}, options);
     const at::Tensor transmittance = at::empty({size.height_px, size.width_px}, options);
@@ -190,7 +207,7 @@ struct RasterizeFunction : Function<RasterizeFunction> {
     context->set_materialize_grads(false);
     context->save_for_backward(
         {splats, features, background, offsets, ids, walked, image, transmittance, depth});
-    context->saved_data["absolute"] = absolute_gradients;
+    context->saved_data["absolute"] = target.absolute_gradients;
     context->saved_data["size"] = ToBytes(size);
     return {image, transmittance, depth};
   }
@@ -226,9 +243,8 @@ struct RasterizeFunction : Function<RasterizeFunction> {
     const at::Tensor d_splats = d_fields.narrow(1, 0, kSplatFields);
     d_splats.select(1, kSplatFields - 1).zero_();
     at::Tensor d_background;
-    if (background.defined()) d_background = (d_image * transmittance).sum({1, 2});
-    return {d_splats,     d_features,   d_background, at::Tensor(),
-            at::Tensor(), at::Tensor(), at::Tensor()};
+    if (background.requires_grad()) d_background = (d_image * transmittance).sum({1, 2});
+    return {d_splats, d_features, d_background, at::Tensor()};
   }
 };
 
@@ -241,19 +257,25 @@ void CheckBins(const TileBinTensors& bins, const at::Tensor& splats, int width_p
                 " splats in ", bins.width_px, " x ", bins.height_px, " px");
 }
 
+struct ImageLossTarget {
+  at::Tensor target;
+  at::Tensor mask;  // bytes; may be undefined
+  double ssim_weight;
+  bool with_gradient;
+};
+
 struct ImageLossFunction : Function<ImageLossFunction> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& image,
-                            const at::Tensor& target, const at::Tensor& mask, double ssim_weight,
-                            bool with_gradient) {
+                            const ImageLossTarget& to) {
     at::Tensor d_image;
-    if (with_gradient) d_image = at::empty_like(image);
+    if (to.with_gradient) d_image = at::empty_like(image);
     ImageLossArgs args = {};
     args.channels = static_cast<int>(image.size(0));
     args.height_px = static_cast<int>(image.size(1));
     args.width_px = static_cast<int>(image.size(2));
-    args.image = Floats(image), args.target = Floats(target), args.d_image = Floats(d_image);
-    args.mask = mask.defined() ? mask.data_ptr<uint8_t>() : nullptr;
-    args.ssim_weight = static_cast<float>(ssim_weight);
+    args.image = Floats(image), args.target = Floats(to.target), args.d_image = Floats(d_image);
+    args.mask = to.mask.defined() ? to.mask.data_ptr<uint8_t>() : nullptr;
+    args.ssim_weight = static_cast<float>(to.ssim_weight);
     context->save_for_backward({d_image});
 #ifdef ATHANOR_HAS_CUDA
     if (image.is_cuda()) {
@@ -261,18 +283,17 @@ struct ImageLossFunction : Function<ImageLossFunction> {
       const at::Tensor sums = at::empty({2}, image.options().dtype(at::kDouble));
       ImageLossCuda(args, sums.data_ptr<double>(),
                     c10::cuda::getCurrentCUDAStream(image.device().index()).stream());
-      return (sums[0] * (1 - ssim_weight) + (1 - sums[1]) * ssim_weight).to(at::kFloat);
+      return (sums[0] * (1 - to.ssim_weight) + (1 - sums[1]) * to.ssim_weight).to(at::kFloat);
     }
 #endif
     ImageLossCpu(&args);
-    return at::scalar_tensor((1 - ssim_weight) * args.l1 + ssim_weight * (1 - args.ssim),
+    return at::scalar_tensor((1 - to.ssim_weight) * args.l1 + to.ssim_weight * (1 - args.ssim),
                              image.options());
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     CheckFirstDerivative();
-    return {context->get_saved_variables()[0] * gradients[0], at::Tensor(), at::Tensor(),
-            at::Tensor(), at::Tensor()};
+    return {context->get_saved_variables()[0] * gradients[0], at::Tensor()};
   }
 };
 
@@ -306,9 +327,8 @@ at::Tensor ShColors(const at::Tensor& means, const at::Tensor& sh, int degree,
                 " coefficients, found ", degree);
   at::Tensor dense_splats;
   if (splats.defined()) dense_splats = Dense(splats, "splats", device, {n, kSplatFields}).detach();
-  return ShColorsFunction::apply(
-      dense_means, dense_sh, dense_splats,
-      ShConstants{degree, {camera_center[0], camera_center[1], camera_center[2]}});
+  const ShConstants constants = {degree, {camera_center[0], camera_center[1], camera_center[2]}};
+  return ShColorsFunction::apply(dense_means, dense_sh, ShView{constants, dense_splats});
 }
 
 Rasterized Rasterize(const at::Tensor& splats, const at::Tensor& features,
@@ -319,21 +339,23 @@ Rasterized Rasterize(const at::Tensor& splats, const at::Tensor& features,
   const int64_t n = splats.size(0);
   const at::Tensor dense_features = Dense(features, "features", device, {n, -1});
   CheckBins(bins, splats, width_px, height_px);
-  at::Tensor dense_background;
-  if (background.defined()) {
-    dense_background = Dense(background, "background", device, {features.size(1)});
-  }
+  const int64_t channels = features.size(1);
+  const at::Tensor dense_background = background.defined()
+                                          ? Dense(background, "background", device, {channels})
+                                          : at::zeros({channels}, splats.options());
   if (absolute_gradients.defined()) {
     CheckTensor(absolute_gradients, "absolute_gradients", at::kFloat, device, {n, 2});
   }
   // On the CPU the lists live in `bins`, whose next use may come before the backward pass.
   const bool kept =
-      c10::GradMode::is_enabled() && (splats.requires_grad() || features.requires_grad() ||
-                                      (background.defined() && background.requires_grad()));
+      c10::GradMode::is_enabled() &&
+      (splats.requires_grad() || features.requires_grad() || dense_background.requires_grad());
   const bool copied = kept && device.is_cpu();
-  const variable_list out = RasterizeFunction::apply(
-      dense_splats, dense_features, dense_background, copied ? bins.offsets.clone() : bins.offsets,
-      copied ? bins.ids.clone() : bins.ids, absolute_gradients, ImageSize{width_px, height_px});
+  const RasterizeTarget target = {copied ? bins.offsets.clone() : bins.offsets,
+                                  copied ? bins.ids.clone() : bins.ids, absolute_gradients,
+                                  ImageSize{width_px, height_px}};
+  const variable_list out =
+      RasterizeFunction::apply(dense_splats, dense_features, dense_background, target);
   return {out[0], out[1], out[2], splats};
 }
 
@@ -392,7 +414,8 @@ at::Tensor ImageLoss(const at::Tensor& image, const at::Tensor& target, const at
     CheckTensor(bytes, "mask", at::kByte, device, {height_px, width_px});
   }
   const bool with_gradient = c10::GradMode::is_enabled() && image.requires_grad();
-  return ImageLossFunction::apply(dense_image, dense_target, bytes, ssim_weight, with_gradient);
+  return ImageLossFunction::apply(dense_image,
+                                  ImageLossTarget{dense_target, bytes, ssim_weight, with_gradient});
 }
 
 }  // namespace athanor

@@ -53,11 +53,15 @@ void BinOnCpu(const at::Tensor& splats, int width_px, int height_px, TileBinTens
 
 }  // namespace
 
-void BinTiles(const at::Tensor& splats, int width_px, int height_px, TileBinTensors* bins) {
-  CheckTensor(splats, "splats", at::kFloat, KernelDevice(splats, "splats"), {-1, 8});
+void CheckImageSize(int width_px, int height_px) {
   ATHANOR_CHECK(
       width_px >= 1 && width_px <= kMaxSidePx && height_px >= 1 && height_px <= kMaxSidePx,
       "image size: expected sides of 1 to ", kMaxSidePx, " px, found ", width_px, " x ", height_px);
+}
+
+void BinTiles(const at::Tensor& splats, int width_px, int height_px, TileBinTensors* bins) {
+  CheckTensor(splats, "splats", at::kFloat, KernelDevice(splats, "splats"), {-1, 8});
+  CheckImageSize(width_px, height_px);
   bins->num_splats = -1;  // what is there now is no longer valid, nor is it when binning fails
 #ifdef ATHANOR_HAS_CUDA
   if (splats.is_cuda()) {

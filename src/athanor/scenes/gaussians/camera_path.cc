@@ -194,7 +194,7 @@ std::vector<PathView> OrbitPath(const PosedImages& posed, int frames) {
   }
   // A single photograph, or all from one place, still gets a little sway.
   constexpr double kLeastSway = 3 * kPi / 180, kHighest = 80 * kPi / 180;
-  const auto middle_and_half = [](const std::vector<double>& angles) {
+  const auto middle_and_half = [&](const std::vector<double>& angles) {
     const double low = Percentile(angles, 0.1), high = Percentile(angles, 0.9);
     return std::pair((low + high) / 2, std::max((high - low) / 2, kLeastSway));
   };

@@ -1,0 +1,21 @@
+// The commands of the program. Each of these functions declares the flags of one command and
+// returns what runs it, whose result is the exit status. main.cc holds the table.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+namespace athanor {
+
+using CommandAction = std::function<int()>;
+
+CommandAction SetUpSceneImport(CLI::App& app);
+CommandAction SetUpSceneReconstruct(CLI::App& app);
+CommandAction SetUpSceneEval(CLI::App& app);
+CommandAction SetUpSceneRender(CLI::App& app);
+CommandAction SetUpSceneInfo(CLI::App& app);
+CommandAction SetUpSceneExport(CLI::App& app);
+CommandAction SetUpDoctor(CLI::App& app);
+CommandAction SetUpDemo(CLI::App& app);
+
+}  // namespace athanor

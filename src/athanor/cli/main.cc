@@ -1,0 +1,135 @@
+// The program `athanor`: one table of commands. Each command is declared in the file of its group.
+#include <ATen/Parallel.h>
+#include <c10/util/Exception.h>
+
+#include <iostream>
+#include <map>
+#include <new>
+
+#include "athanor/base/log.h"
+#include "athanor/base/parallel.h"
+#include "athanor/cli/commands.h"
+#include "athanor/cli/options_cli.h"
+
+namespace athanor {
+namespace {
+
+constexpr int kFailed = 1, kWrongUsage = 2;
+
+struct Command {
+  const char* group;  // "" for a command without verbs
+  const char* verb;
+  const char* help;
+  CommandAction (*set_up)(CLI::App& app);
+};
+
+const Command kCommands[] = {
+    {"scene", "import", "Find camera poses, or the points of a capture that has poses only",
+     SetUpSceneImport},
+    {"scene", "reconstruct", "Train 3D Gaussians from photographs with poses",
+     SetUpSceneReconstruct},
+    {"scene", "eval", "Score a scene on the photographs that were held out", SetUpSceneEval},
+    {"scene", "render", "Render pictures of a scene along a camera path", SetUpSceneRender},
+    {"scene", "info", "Say what is in a scene", SetUpSceneInfo},
+    {"scene", "export", "Write a scene in another format", SetUpSceneExport},
+    {"", "demo", "Make a small capture, reconstruct it, score it and show it", SetUpDemo},
+    {"", "doctor", "Say what this machine offers, and test every kernel on it", SetUpDoctor},
+};
+
+const std::map<std::string, std::string> kGroupHelp = {
+    {"scene", "Photographs to 3D Gaussian scenes, and what to do with them"},
+};
+
+void PrintError(std::string_view message) {
+  std::cerr << "athanor: " << message.substr(0, message.find('\n')) << "\n";
+}
+
+int Run(int argc, char** argv) {
+  CLI::App app("Athanor, a perception data engine: from driving data to scenes, labels and models",
+               "athanor");
+  app.formatter(MakeHelpFormatter());
+  app.fallthrough();
+  app.set_version_flag("--version", std::string("athanor ") + ATHANOR_VERSION,
+                       "Print the version and exit");
+  app.set_help_flag("-h,--help", "Print this help and exit");
+  int threads = 0;
+  app.add_option("--threads", threads, "threads to use; 0 = all cores (default: 0)")
+      ->check(CLI::Range(0, 4096))
+      ->type_name("N");
+  std::string log_level = "info";
+  const std::map<std::string, LogLevel> levels = {{"debug", LogLevel::kDebug},
+                                                  {"info", LogLevel::kInfo},
+                                                  {"warning", LogLevel::kWarning},
+                                                  {"error", LogLevel::kError}};
+  app.add_option("--log-level", log_level, "least serious messages to show (default: info)")
+      ->check(CLI::IsMember(levels))
+      ->type_name("debug|info|warning|error");
+
+  std::map<const CLI::App*, CommandAction> actions;
+  std::map<std::string, CLI::App*> groups = {{"", &app}};
+  for (const Command& command : kCommands) {
+    CLI::App*& group = groups[command.group];
+    if (group == nullptr) {
+      group = app.add_subcommand(command.group, kGroupHelp.at(command.group));
+      group->require_subcommand(1);
+    }
+    CLI::App* verb = group->add_subcommand(command.verb, command.help);
+    actions[verb] = command.set_up(*verb);
+  }
+  // Hidden: an empty group leaves it out of the help.
+  CLI::App* docs = app.add_subcommand("docs", "Print docs/cli.md")->group("");
+  actions[docs] = [&app] {
+    std::cout << CommandReference(app);
+    return 0;
+  };
+
+  const CLI::App* chosen = &app;
+  try {
+    app.parse(argc, argv);
+    while (!chosen->get_subcommands().empty()) chosen = chosen->get_subcommands().front();
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
+    while (!chosen->get_subcommands().empty()) chosen = chosen->get_subcommands().front();
+    std::string path = chosen->get_name();
+    for (const CLI::App* up = chosen->get_parent(); up != nullptr; up = up->get_parent()) {
+      path = up->get_name() + " " + path;
+    }
+    const std::string message = error.what();
+    PrintError(message.substr(0, message.find('\n')) + " (see '" + path + " --help')");
+    return kWrongUsage;
+  }
+  if (chosen == &app) {
+    std::cout << app.help();
+    return 0;
+  }
+  SetLogLevel(levels.at(log_level));
+  SetNumThreads(threads);
+  at::set_num_threads(NumThreads());
+  return actions.at(chosen)();
+}
+
+}  // namespace
+}  // namespace athanor
+
+int main(int argc, char** argv) {
+  using athanor::PrintError;
+  try {
+    const int status = athanor::Run(argc, argv);
+    std::cout.flush();
+    if (!std::cout) {
+      PrintError("cannot write to the standard output");
+      return athanor::kFailed;
+    }
+    return status;
+  } catch (const athanor::UsageError& error) {
+    PrintError(error.what());
+    return athanor::kWrongUsage;
+  } catch (const c10::Error& error) {
+    PrintError(error.what_without_backtrace());
+  } catch (const std::bad_alloc&) {
+    PrintError("out of memory");
+  } catch (const std::exception& error) {
+    PrintError(error.what());
+  }
+  return athanor::kFailed;
+}

@@ -1,0 +1,85 @@
+#include "athanor/scenes/gaussians/open_scene.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "athanor/base/error.h"
+
+namespace athanor {
+namespace {
+
+constexpr double kPercentiles[5] = {0, 0.1, 0.5, 0.9, 1};
+
+void FillPercentiles(std::vector<double>* values, double out[5]) {
+  std::sort(values->begin(), values->end());
+  for (int i = 0; i < 5; ++i) {
+    out[i] = (*values)[std::lround(kPercentiles[i] * static_cast<double>(values->size() - 1))];
+  }
+}
+
+// test_garden.npz holds cameras beside its points; other .npz files are refused by its reader.
+bool BringsCameras(const std::filesystem::path& file) { return file.extension() == ".npz"; }
+
+}  // namespace
+
+ViewOptions ViewOptionsOf(const ReconstructOptions& options) {
+  ViewOptions view;
+  view.max_side_px = options.max_side_px;
+  view.cache_bytes = options.cache_mb << 20;
+  const uint8_t level = options.background == "white" ? 255 : 0;
+  view.background = {level, level, level};
+  return view;
+}
+
+RenderOptions RenderOptionsOf(const ReconstructOptions& options) {
+  RenderOptions render;
+  render.project.antialias = options.antialias;
+  std::fill_n(render.background, 3, options.background == "white" ? 1.0f : 0.0f);
+  return render;
+}
+
+OpenedScene OpenScene(const std::filesystem::path& run_or_file, bool with_capture) {
+  OpenedScene scene;
+  std::error_code error;
+  if (std::filesystem::is_directory(run_or_file, error)) {
+    const RunInfo run = ReadRun(run_or_file);
+    ATHANOR_CHECK(std::filesystem::exists(run.scene, error), run_or_file.string(),
+                  ": the run has not finished: it has a checkpoint of step ", run.step, " of ",
+                  run.options.iterations, " and no scene.ply; go on with --resume");
+    scene.file = run.scene;
+    scene.options = run.options;
+    if (with_capture) scene.capture = ReadPosedImages(run.input);
+  } else {
+    scene.file = run_or_file;
+    if (with_capture && BringsCameras(run_or_file)) scene.capture = ReadGardenViews(run_or_file);
+  }
+  scene.cloud = ReadGaussians(scene.file);
+  scene.file_bytes = static_cast<int64_t>(std::filesystem::file_size(scene.file, error));
+  return scene;
+}
+
+SceneSummary Summarize(const GaussianCloud& cloud) {
+  SceneSummary summary;
+  summary.gaussians = cloud.size();
+  summary.sh_degree = cloud.sh_degree;
+  summary.box = FindSceneBox(cloud);
+  for (int axis = 0; axis < 3; ++axis) {
+    summary.full_box.low[axis] = summary.full_box.high[axis] = cloud.means[axis];
+  }
+  std::vector<double> opacities, scales;
+  for (int64_t i = 0; i < cloud.size(); ++i) {
+    for (int axis = 0; axis < 3; ++axis) {
+      const double x = cloud.means[3 * i + axis];
+      summary.full_box.low[axis] = std::min(summary.full_box.low[axis], x);
+      summary.full_box.high[axis] = std::max(summary.full_box.high[axis], x);
+    }
+    opacities.push_back(1 / (1 + std::exp(-double{cloud.opacity_logits[i]})));
+    const float* s = cloud.log_scales.data() + 3 * i;
+    scales.push_back(std::exp(double{std::max({s[0], s[1], s[2]})}));
+  }
+  FillPercentiles(&opacities, summary.opacity);
+  FillPercentiles(&scales, summary.scale);
+  return summary;
+}
+
+}  // namespace athanor

@@ -1,0 +1,46 @@
+// Opens what a person points at: the folder of a run, or a bare file of Gaussians.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "athanor/datasets/gaussian_cloud.h"
+#include "athanor/datasets/posed_images.h"
+#include "athanor/datasets/view_cache.h"
+#include "athanor/scenes/gaussians/camera_path.h"
+#include "athanor/scenes/gaussians/renderer.h"
+#include "athanor/scenes/gaussians/trainer.h"
+
+namespace athanor {
+
+// The photographs, and the rendering, of a run with these options.
+ViewOptions ViewOptionsOf(const ReconstructOptions& options);
+RenderOptions RenderOptionsOf(const ReconstructOptions& options);
+
+struct OpenedScene {
+  GaussianCloud cloud;
+  std::filesystem::path file;  // that the cloud was read from
+  int64_t file_bytes = 0;
+  ReconstructOptions options;          // of the run; the defaults for a bare file
+  std::optional<PosedImages> capture;  // of the run, or of a file that brings cameras
+};
+
+// Reads the scene of a finished run, or the file. The run's capture is read when `with_capture` is
+// set. Throws Error (path, what is missing), for a run that has not finished too.
+OpenedScene OpenScene(const std::filesystem::path& run_or_file, bool with_capture);
+
+// What a scene is made of. Percentiles: the smallest, 10th, 50th, 90th and the largest.
+struct SceneSummary {
+  int64_t gaussians = 0;
+  int sh_degree = 0;
+  SceneBox box;       // of what is solid
+  SceneBox full_box;  // of all centres
+  double opacity[5] = {};
+  double scale[5] = {};  // largest standard deviation of each Gaussian, scene units
+};
+// Throws Error for a scene of no Gaussians.
+SceneSummary Summarize(const GaussianCloud& cloud);
+
+}  // namespace athanor
