@@ -1,0 +1,497 @@
+// The program from outside: what it prints, what it writes, and how it fails.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "athanor/base/files.h"
+#include "athanor/base/options.h"
+#include "athanor/datasets/gaussian_cloud.h"
+#include "athanor/datasets/synthetic_scene.h"
+#include "athanor/media/image.h"
+#include "athanor/scenes/gaussians/trainer.h"
+
+extern char** environ;
+
+namespace athanor {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+// A folder with a name that shells and careless code stumble over.
+fs::path TestRoot() { return fs::path(testing::TempDir()) / "athanor cli tests é"; }
+
+fs::path TestFolder(const std::string& name) {
+  const fs::path folder = TestRoot() / name;
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  return folder;
+}
+
+// The program, running.
+class Process {
+ public:
+  explicit Process(const std::vector<std::string>& arguments) {
+    static int count = 0;
+    fs::create_directories(TestRoot());
+    const fs::path base =
+        TestRoot() / ("process_" + std::to_string(::getpid()) + "_" + std::to_string(++count));
+    out_ = base.string() + ".out";
+    err_ = base.string() + ".err";
+    std::vector<std::string> words = {ATHANOR_PROGRAM};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    const int flags = O_WRONLY | O_CREAT | O_TRUNC;
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, 1, out_.c_str(), flags, 0666);
+    posix_spawn_file_actions_addopen(&actions, 2, err_.c_str(), flags, 0666);
+    EXPECT_EQ(posix_spawn(&pid_, ATHANOR_PROGRAM, &actions, nullptr, argv.data(), environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+  }
+
+  void Signal(int number) const { ::kill(pid_, number); }
+  // Waits for the end. Returns the exit status, or 1000 + the signal that ended it.
+  int Wait() {
+    int status = 0;
+    ::waitpid(pid_, &status, 0);
+    out = ReadFile(out_);
+    err = ReadFile(err_);
+    fs::remove(out_);
+    fs::remove(err_);
+    return WIFSIGNALED(status) ? 1000 + WTERMSIG(status) : WEXITSTATUS(status);
+  }
+
+  std::string out, err;  // after Wait()
+
+ private:
+  fs::path out_, err_;
+  pid_t pid_ = 0;
+};
+
+struct Outcome {
+  int status;
+  std::string out, err;
+};
+
+Outcome Run(const std::vector<std::string>& arguments) {
+  Process process(arguments);
+  const int status = process.Wait();
+  return {status, process.out, process.err};
+}
+
+// The last line: log lines may come before the error.
+std::string LastLine(std::string text) {
+  if (!text.empty() && text.back() == '\n') text.pop_back();
+  return text.substr(text.rfind('\n') + 1);
+}
+
+// True as soon as `condition` holds; false after a minute.
+bool WaitFor(const std::function<bool()>& condition) {
+  for (int i = 0; i < 60'000; ++i) {
+    if (condition()) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return false;
+}
+
+// A tiny capture with depth, made once. Copied by tests that damage it.
+const fs::path& Capture() {
+  static const fs::path folder = [] {
+    const fs::path path = TestFolder("capture");
+    SyntheticSceneOptions options;
+    options.num_images = 12;
+    options.width_px = 64;
+    options.height_px = 48;
+    options.num_points = 400;
+    WriteSyntheticCapture(path, options);
+    return path;
+  }();
+  return folder;
+}
+
+fs::path CopyOfCapture(const std::string& name) {
+  const fs::path copy = TestFolder(name);
+  fs::copy(Capture(), copy, fs::copy_options::recursive | fs::copy_options::overwrite_existing);
+  return copy;
+}
+
+// Flags of a short training that still grows and prunes.
+std::vector<std::string> Training(int iterations, const fs::path& input, const fs::path& run) {
+  return {"scene",
+          "reconstruct",
+          input.string(),
+          "-o",
+          run.string(),
+          "--threads",
+          "2",
+          "--iterations",
+          std::to_string(iterations),
+          "--coarse-levels",
+          "1",
+          "--coarse-iterations",
+          "20",
+          "--sh-interval",
+          "20",
+          "--densify-from",
+          "20",
+          "--densify-every",
+          "20",
+          "--densify-gradient",
+          "0.0001",
+          "--test-every",
+          "4"};
+}
+
+// A finished run, made once.
+const fs::path& FinishedRun() {
+  static const fs::path folder = [] {
+    const fs::path run = TestFolder("finished") / "run";
+    const Outcome outcome = Run(Training(60, Capture(), run));
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_THAT(outcome.out,
+                AllOf(HasSubstr("scene.ply"), HasSubstr("PSNR"), HasSubstr("athanor scene eval")));
+    return run;
+  }();
+  return folder;
+}
+
+TEST(HelpTest, EverywhereOnStandardOutput) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+      {{}, "scene"},
+      {{"--help"}, "doctor"},
+      {{"scene", "--help"}, "reconstruct"},
+      {{"scene", "import", "--help"}, "--[no-]single-camera"},
+      {{"scene", "reconstruct", "--help"}, "--iterations N"},
+      {{"scene", "eval", "--help"}, "--json"},
+      {{"scene", "render", "--help"}, "orbit|train|test|all"},
+      {{"scene", "info", "--help"}, "SCENE"},
+      {{"scene", "export", "--help"}, "ply|splat|spz"},
+      {{"demo", "--help"}, "runs/demo"},
+      {{"doctor", "--help"}, "--device"},
+  };
+  for (const auto& [arguments, expected] : cases) {
+    const Outcome outcome = Run(arguments);
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_THAT(outcome.out, HasSubstr(expected));
+    EXPECT_THAT(outcome.err, IsEmpty());
+  }
+  const Outcome version = Run({"--version"});
+  EXPECT_EQ(version.status, 0);
+  EXPECT_THAT(version.out, StartsWith("athanor 0."));
+  // Every field of the options, with its help and its default.
+  ReconstructOptions options;
+  const std::string help = Run({"scene", "reconstruct", "--help"}).out;
+  const OptionList list = Describe(options);
+  for (const Option& option : list.options()) {
+    EXPECT_THAT(help, HasSubstr(option.help));
+    EXPECT_THAT(help, HasSubstr((option.TypeName() == "flag" ? "--[no-]" : "--") + option.name));
+  }
+  EXPECT_THAT(help, HasSubstr("default: 7000"));
+}
+
+TEST(HelpTest, TheCommittedReferenceIsUpToDate) {
+  EXPECT_EQ(ReadFile(fs::path(ATHANOR_SOURCE_DIR) / "docs" / "cli.md"), Run({"docs"}).out)
+      << "make it anew: athanor docs > docs/cli.md";
+}
+
+TEST(PresetsTest, EachLoadsIntoTheOptions) {
+  const auto presets = ListFiles(fs::path(ATHANOR_SOURCE_DIR) / "configs", {".toml"});
+  ASSERT_FALSE(presets.empty());
+  ReconstructOptions defaults;
+  const std::string unchanged = Describe(defaults).ToToml();
+  for (const fs::path& preset : presets) {
+    if (!preset.filename().string().starts_with("scene_")) continue;
+    ReconstructOptions options;
+    Describe(options).ReadToml(preset);
+    EXPECT_NE(Describe(options).ToToml(), unchanged) << preset;
+  }
+}
+
+TEST(UsageTest, WrongUsageIsStatusTwoAndOneLine) {
+  const std::string run = FinishedRun().string();
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+      {{"scenes"}, "scenes"},
+      {{"--threads", "many", "doctor"}, "--threads"},
+      {{"--log-level", "loud", "doctor"}, "loud"},
+      {{"scene"}, "athanor scene --help"},
+      {{"scene", "fly"}, "fly"},
+      {{"scene", "reconstruct"}, "INPUT"},
+      {{"scene", "reconstruct", "a", "-o", "b", "--iteration", "5"}, "--iteration"},
+      {{"scene", "reconstruct", "a", "-o", "b", "--iterations", "5.5"}, "'5.5'"},
+      {{"scene", "reconstruct", "a", "-o", "b", "--iterations", "0"}, "at least 1"},
+      {{"scene", "reconstruct", "a", "-o", "b", "--strategy", "magic"}, "default|mcmc"},
+      {{"scene", "reconstruct", "--resume", run, "--iterations", "5"}, "--iterations"},
+      {{"scene", "eval"}, "RUN"},
+      {{"scene", "eval", run, "--scene", "a.ply"}, "RUN"},
+      {{"scene", "render", run}, "--out"},
+      {{"scene", "render", run, "-o", "x", "--cameras", "moon"}, "orbit|train|test|all"},
+      {{"scene", "render", run, "-o", "x", "--frames", "-3"}, "-3"},
+      {{"scene", "export", run, "-o", "a.ply", "--format", "obj"}, "obj"},
+      {{"scene", "import", "-o", "x"}, "--images"},
+      {{"scene", "import", "x", "--images", "y", "-o", "x"}, "--images"},
+  };
+  for (const auto& [arguments, expected] : cases) {
+    const Outcome outcome = Run(arguments);
+    EXPECT_EQ(outcome.status, 2) << testing::PrintToString(arguments) << outcome.err;
+    EXPECT_THAT(outcome.err, AllOf(StartsWith("athanor: "), HasSubstr(expected)));
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    EXPECT_THAT(outcome.out, IsEmpty());
+  }
+}
+
+TEST(FailureTest, IsStatusOneAndOneLineThatNamesTheCulprit) {
+  const fs::path folder = TestFolder("failures");
+  const std::string run = (folder / "run").string();
+  const std::string finished = FinishedRun().string();
+
+  const fs::path no_image = CopyOfCapture("missing image");
+  fs::remove(no_image / "images" / "0003.png");
+  const fs::path short_points = CopyOfCapture("short points");
+  fs::resize_file(short_points / "sparse" / "0" / "points3D.bin", 1001);
+  const fs::path bad_image = CopyOfCapture("bad image");
+  fs::resize_file(bad_image / "images" / "0002.png", 300);
+  WriteFile(folder / "bad.toml", "iterations = 5\nspeed = 3\n");
+  WriteFile(folder / "bad.ply", "not a scene");
+  fs::create_directories(folder / "empty");
+  WriteFile(folder / "file", "");
+
+  const auto reconstruct = [&](const fs::path& input, std::vector<std::string> more = {}) {
+    std::vector<std::string> words = {"scene", "reconstruct", input.string(), "-o", run};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+      {reconstruct(folder / "nowhere"), "nowhere"},
+      {reconstruct(folder / "empty"), "empty"},
+      {reconstruct(no_image), "0003.png"},
+      {reconstruct(short_points), "points3D.bin"},
+      {reconstruct(bad_image, {"--iterations", "30"}), "0002.png"},
+      {reconstruct(Capture(), {"--device", "gpu"}), "'gpu'"},
+      {reconstruct(Capture(), {"--preset", (folder / "bad.toml").string()}), "bad.toml: line 2"},
+      {reconstruct(Capture(), {"--preset", (folder / "no.toml").string()}), "no.toml"},
+      {reconstruct(Capture(), {"--test-list", (folder / "no.txt").string()}), "no.txt"},
+      {{"scene", "reconstruct", Capture().string(), "-o", finished}, finished},
+      {{"scene", "reconstruct", Capture().string(), "-o", (folder / "file" / "run").string()},
+       "file"},
+      {{"scene", "reconstruct", Capture().string(), "-o", "/proc/run"}, "/proc/run"},
+      {{"scene", "reconstruct", "--resume", (folder / "empty").string()}, "empty"},
+      {{"scene", "eval", (folder / "empty").string()}, "empty"},
+      {{"scene", "eval", finished, "--device", "cuda:99"}, "cuda:99"},
+      {{"scene", "eval", finished, "--json", "/proc/eval.json"}, "/proc/eval.json"},
+      {{"scene", "info", (folder / "bad.ply").string()}, "bad.ply"},
+      {{"scene", "info", (folder / "no.ply").string()}, "no.ply"},
+      {{"scene", "export", finished, "-o", "/proc/scene.ply"}, "/proc/scene.ply"},
+      {{"scene", "export", finished, "-o", (folder / "scene.obj").string()}, "scene.obj"},
+      {{"scene", "render", finished, "-o", "/proc/pictures"}, "/proc/pictures"},
+      {{"scene", "render", (finished + "/scene.ply"), "-o", run, "--cameras", "test"}, "scene.ply"},
+      {{"scene", "import", "--images", (folder / "empty").string(), "-o", run}, "empty"},
+      {{"scene", "import", Capture().string(), "-o", run, "--colmap", "no-such-program"},
+       "no-such-program"},
+  };
+  for (const auto& [arguments, expected] : cases) {
+    fs::remove_all(run);
+    std::vector<std::string> words = arguments;
+    words.insert(words.end(), {"--log-level", "error"});
+    const Outcome outcome = Run(words);
+    EXPECT_EQ(outcome.status, 1) << testing::PrintToString(arguments) << outcome.err;
+    EXPECT_THAT(LastLine(outcome.err), AllOf(StartsWith("athanor: "), HasSubstr(expected)));
+    EXPECT_THAT(outcome.err, Not(HasSubstr("terminate called")));
+  }
+}
+
+TEST(SceneTest, AFailedStartLeavesTheFolderFree) {
+  const fs::path folder = TestFolder("failed start");
+  const std::string run = (folder / "run").string();
+  EXPECT_EQ(Run({"scene", "reconstruct", (folder / "no").string(), "-o", run}).status, 1);
+  EXPECT_EQ(Run(Training(2, Capture(), run)).status, 0) << "the second try is not refused";
+}
+
+TEST(SceneTest, EvaluateRenderInfoAndExport) {
+  const fs::path folder = TestFolder("chain");
+  const std::string run = FinishedRun().string();
+
+  const Outcome eval = Run({"scene", "eval", run, "-o", (folder / "sheets").string(), "--json",
+                            (folder / "eval.json").string()});
+  ASSERT_EQ(eval.status, 0) << eval.err;
+  const auto scores = nlohmann::json::parse(ReadFile(folder / "eval.json"));
+  ASSERT_EQ(scores["views"].size(), 3u) << "of 12 images every 4th";
+  EXPECT_GT(scores["psnr_db"].get<double>(), 12);
+  EXPECT_GT(scores["depth_mae"].get<double>(), 0);
+  double sum = 0;
+  for (const auto& view : scores["views"]) sum += view["psnr_db"].get<double>();
+  EXPECT_NEAR(scores["psnr_db"].get<double>(), sum / 3, 1e-9);
+  EXPECT_THAT(eval.out, AllOf(HasSubstr("0001.png"), HasSubstr("mean")));
+  EXPECT_EQ(ListFiles(folder / "sheets", {".png"}).size(), 3u);
+  // Reconstructing wrote the same scores.
+  EXPECT_EQ(nlohmann::json::parse(ReadFile(fs::path(run) / "eval.json"))["psnr_db"],
+            scores["psnr_db"]);
+
+  const Outcome render = Run({"scene", "render", run, "-o", (folder / "orbit").string(), "--frames",
+                              "5", "--width", "40", "--channel", "depth"});
+  ASSERT_EQ(render.status, 0) << render.err;
+  EXPECT_EQ(ReadImage(folder / "orbit" / "frame_0004.png").width, 40);
+  EXPECT_EQ(ListFiles(folder / "orbit").size(), 6u) << "5 frames and overview.png";
+  EXPECT_EQ(
+      Run({"scene", "render", run, "-o", (folder / "test").string(), "--cameras", "test"}).status,
+      0);
+  EXPECT_EQ(ReadImage(folder / "test" / "frame_0002.png").width, 64);
+
+  const GaussianCloud cloud = ReadGaussians(fs::path(run) / "scene.ply");
+  for (const std::string format : {"ply", "splat", "spz"}) {
+    const fs::path file = folder / ("scene." + format);
+    const Outcome written = Run({"scene", "export", run, "-o", file.string()});
+    ASSERT_EQ(written.status, 0) << written.err;
+    EXPECT_EQ(ReadGaussians(file).size(), cloud.size()) << format;
+    const Outcome info = Run({"scene", "info", file.string()});
+    EXPECT_EQ(info.status, 0) << info.err;
+    EXPECT_THAT(info.out, AllOf(HasSubstr("gaussians"), HasSubstr("per Gaussian")));
+    const Outcome bare = Run({"scene", "render", file.string(), "-o", (folder / format).string(),
+                              "--frames", "2", "--width", "64"});
+    EXPECT_EQ(bare.status, 0) << bare.err;
+    EXPECT_EQ(ReadImage(folder / format / "frame_0001.png").width, 64);
+  }
+  EXPECT_EQ(ReadFile(folder / "scene.ply"), ReadFile(fs::path(run) / "scene.ply"));
+  EXPECT_EQ(
+      Run({"scene", "export", run, "--format", "splat", "-o", (folder / "x").string()}).status, 0);
+  EXPECT_EQ(ReadFile(folder / "x"), ReadFile(folder / "scene.splat"));
+
+  // The exported scene scores as the run does, by itself.
+  const Outcome again = Run({"scene", "eval", "--scene", (folder / "scene.ply").string(), "--input",
+                             Capture().string(), "--json", (folder / "again.json").string()});
+  ASSERT_EQ(again.status, 0) << again.err;
+  const auto by_itself = nlohmann::json::parse(ReadFile(folder / "again.json"));
+  ASSERT_EQ(by_itself["views"].size(), 2u) << "every 8th, by default";
+  EXPECT_EQ(by_itself["views"][0], scores["views"][0]);
+}
+
+TEST(SceneTest, FlagsOverrideThePreset) {
+  const fs::path folder = TestFolder("preset");
+  WriteFile(folder / "preset.toml", "iterations = 3\nsh-degree = 1\nmasks = false\n");
+  const Outcome outcome =
+      Run({"scene", "reconstruct", "--sh-degree", "0", "--preset",
+           (folder / "preset.toml").string(), Capture().string(), "-o", (folder / "run").string()});
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  const RunInfo info = ReadRun(folder / "run");
+  EXPECT_EQ(info.options.iterations, 3);
+  EXPECT_EQ(info.options.sh_degree, 0);
+  EXPECT_FALSE(info.options.use_masks);
+  EXPECT_EQ(ReadGaussians(info.scene).sh_degree, 0);
+}
+
+TEST(SceneTest, ImportWithRandomPointsMakesACapture) {
+  const fs::path folder = TestFolder("import");
+  const Outcome outcome = Run({"scene", "import", Capture().string(), "-o",
+                               (folder / "capture").string(), "--random-points", "250"});
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  const PosedImages before = ReadPosedImages(Capture());
+  const PosedImages after = ReadPosedImages(folder / "capture");
+  EXPECT_EQ(after.points.size(), 250u);
+  ASSERT_EQ(after.images.size(), before.images.size());
+  EXPECT_EQ(after.images[5].name, before.images[5].name);
+  EXPECT_TRUE(after.images[5].camera_from_world.ToMatrix().isApprox(
+      before.images[5].camera_from_world.ToMatrix()));
+  EXPECT_FALSE(after.images[5].depth_path.empty());
+  EXPECT_EQ(ReadFile(after.images[5].depth_path), ReadFile(before.images[5].depth_path));
+  // Doing it again replaces the links.
+  EXPECT_EQ(Run({"scene", "import", Capture().string(), "-o", (folder / "capture").string(),
+                 "--random-points", "250"})
+                .status,
+            0);
+  EXPECT_EQ(Run(Training(2, folder / "capture", folder / "run")).status, 0);
+}
+
+TEST(SceneTest, KilledAndResumedGivesTheSameBytes) {
+  const fs::path folder = TestFolder("killed");
+  constexpr int kIterations = 500;
+  const auto training = [&](const char* name) {
+    auto words = Training(kIterations, Capture(), folder / name);
+    words.insert(words.end(), {"--checkpoint-every", "50"});
+    return words;
+  };
+  ASSERT_EQ(Run(training("unbroken")).status, 0);
+
+  Process process(training("killed"));
+  const fs::path run = folder / "killed";
+  ASSERT_TRUE(
+      WaitFor([&] { return fs::exists(run / "checkpoints" / "step_00000100.safetensors"); }));
+  process.Signal(SIGKILL);
+  ASSERT_EQ(process.Wait(), 1000 + SIGKILL) << "it was to be killed before it finished";
+  ASSERT_FALSE(fs::exists(run / "scene.ply"));
+  EXPECT_THAT(Run({"scene", "info", run.string()}).err, HasSubstr("--resume"));
+
+  const Outcome resumed = Run({"scene", "reconstruct", "--resume", run.string(), "--threads", "2"});
+  ASSERT_EQ(resumed.status, 0) << resumed.err;
+  EXPECT_THAT(resumed.err, HasSubstr("resumed from"));
+  EXPECT_TRUE(ReadFile(run / "scene.ply") == ReadFile(folder / "unbroken" / "scene.ply"))
+      << "same seed, same threads, same bytes";
+  EXPECT_EQ(ReadFile(run / "metrics.jsonl"), ReadFile(folder / "unbroken" / "metrics.jsonl"));
+}
+
+TEST(SceneTest, AnInterruptSavesAndStops) {
+  const fs::path run = TestFolder("interrupted") / "run";
+  Process process(Training(1'000'000, Capture(), run));
+  ASSERT_TRUE(WaitFor([&] { return fs::exists(run / "metrics.jsonl"); }));
+  process.Signal(SIGINT);
+  EXPECT_EQ(process.Wait(), 128 + SIGINT);
+  EXPECT_THAT(process.out, AllOf(HasSubstr("stopped at step"), HasSubstr("--resume '")));
+  EXPECT_EQ(ListFiles(run / "checkpoints", {".safetensors"}).size(), 1u);
+  EXPECT_GE(ReadRun(run).step, 50) << "metrics are written every 50 steps";
+  EXPECT_FALSE(fs::exists(run / "scene.ply"));
+}
+
+TEST(DoctorTest, TellsOfTheMachineAndTestsTheKernels) {
+  const Outcome outcome = Run({"doctor", "--device", "cpu", "--threads", "2"});
+  EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
+  EXPECT_THAT(outcome.out, AllOf(HasSubstr("BLAS"), HasSubstr("SIMD"), HasSubstr("threads    2"),
+                                 HasSubstr(" ok "), Not(HasSubstr("FAILED"))));
+}
+
+TEST(DemoTest, MakesPicturesResumesAndStartsAnew) {
+  const fs::path out = TestFolder("demo") / "demo";
+  const std::vector<std::string> words = {
+      "demo", "-o", out.string(), "--iterations", "30", "--images", "8", "--frames", "4"};
+  const Outcome first = Run(words);
+  ASSERT_EQ(first.status, 0) << first.err;
+  EXPECT_THAT(first.out, AllOf(HasSubstr("PSNR"), HasSubstr("depth error"),
+                               HasSubstr((out / "overview.png").string())));
+  EXPECT_GT(ReadImage(out / "overview.png").width, 600);
+  const std::string scene = ReadFile(out / "run" / "scene.ply");
+
+  // As if it had been stopped before the end: it goes on and gives the same.
+  fs::remove(out / "run" / "scene.ply");
+  const Outcome second = Run(words);
+  EXPECT_EQ(second.status, 0) << second.err;
+  EXPECT_THAT(second.err, HasSubstr("going on"));
+  EXPECT_TRUE(ReadFile(out / "run" / "scene.ply") == scene);
+
+  // A folder that is not the demo's is left alone.
+  const fs::path other = TestFolder("not a demo");
+  fs::create_directories(other / "run");
+  WriteFile(other / "run" / "precious", "x");
+  EXPECT_EQ(Run({"demo", "-o", other.string()}).status, 1);
+  EXPECT_EQ(ReadFile(other / "run" / "precious"), "x");
+}
+
+}  // namespace
+}  // namespace athanor

@@ -14,7 +14,7 @@ __constant__ float kWeights[kWindow] = {0.00102838f, 0.00759876f, 0.03600077f, 0
                                         0.21300554f, 0.26601172f, 0.21300554f, 0.10936069f,
                                         0.03600077f, 0.00759876f, 0.00102838f};
 constexpr float kC1 = 0.01f * 0.01f, kC2 = 0.03f * 0.03f;
-constexpr int kMoments = 5;   // x, y, xx, yy, xy
+constexpr int kMoments = 4;   // x, y, xx + yy (SSIM needs no more of the squares), xy
 constexpr int kPartials = 3;  // dS / d(mean x), d(mean xx), d(mean xy)
 
 constexpr int kColumns = 32, kRows = 16;  // pixels of a block, one per thread
@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(kThreads)
       const float a = x[row][column + k], b = y[row][column + k];
       const float wa = kWeights[k] * a, wb = kWeights[k] * b;
       sum[0] += wa, sum[1] += wb;
-      sum[2] += wa * a, sum[3] += wb * b, sum[4] += wa * b;
+      sum[2] += wa * a + wb * b, sum[3] += wa * b;
     }
 #pragma unroll
     for (int m = 0; m < kMoments; ++m) along_x[m][row][column] = sum[m];
@@ -110,11 +110,10 @@ __global__ void __launch_bounds__(kThreads)
   float l1 = 0, ssim = 0;
   if (p.inside) {
     const float mx = FilterAlongY(along_x[0]), my = FilterAlongY(along_x[1]);
-    const float xx = FilterAlongY(along_x[2]), yy = FilterAlongY(along_x[3]);
-    const float xy = FilterAlongY(along_x[4]);
+    const float squares = FilterAlongY(along_x[2]), xy = FilterAlongY(along_x[3]);
     const float a1 = 2 * mx * my + kC1, a2 = 2 * (xy - mx * my) + kC2;
     const float b1 = mx * mx + my * my + kC1;
-    const float b2 = xx - mx * mx + yy - my * my + kC2;
+    const float b2 = squares - mx * mx - my * my + kC2;
     const float inverse = 1.0f / (b1 * b2);
     ssim = a1 * a2 * inverse;
     if (partials != nullptr) {
