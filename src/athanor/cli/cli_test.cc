@@ -94,7 +94,7 @@ struct Outcome {
   std::string out, err;
 };
 
-Outcome Run(const std::vector<std::string>& arguments) {
+Outcome Execute(const std::vector<std::string>& arguments) {
   Process process(arguments);
   const int status = process.Wait();
   return {status, process.out, process.err};
@@ -167,7 +167,7 @@ std::vector<std::string> Training(int iterations, const fs::path& input, const f
 const fs::path& FinishedRun() {
   static const fs::path folder = [] {
     const fs::path run = TestFolder("finished") / "run";
-    const Outcome outcome = Run(Training(60, Capture(), run));
+    const Outcome outcome = Execute(Training(60, Capture(), run));
     EXPECT_EQ(outcome.status, 0) << outcome.err;
     EXPECT_THAT(outcome.out,
                 AllOf(HasSubstr("scene.ply"), HasSubstr("PSNR"), HasSubstr("athanor scene eval")));
@@ -191,17 +191,17 @@ TEST(HelpTest, EverywhereOnStandardOutput) {
       {{"doctor", "--help"}, "--device"},
   };
   for (const auto& [arguments, expected] : cases) {
-    const Outcome outcome = Run(arguments);
+    const Outcome outcome = Execute(arguments);
     EXPECT_EQ(outcome.status, 0);
     EXPECT_THAT(outcome.out, HasSubstr(expected));
     EXPECT_THAT(outcome.err, IsEmpty());
   }
-  const Outcome version = Run({"--version"});
+  const Outcome version = Execute({"--version"});
   EXPECT_EQ(version.status, 0);
   EXPECT_THAT(version.out, StartsWith("athanor 0."));
   // Every field of the options, with its help and its default.
   ReconstructOptions options;
-  const std::string help = Run({"scene", "reconstruct", "--help"}).out;
+  const std::string help = Execute({"scene", "reconstruct", "--help"}).out;
   const OptionList list = Describe(options);
   for (const Option& option : list.options()) {
     EXPECT_THAT(help, HasSubstr(option.help));
@@ -211,7 +211,7 @@ TEST(HelpTest, EverywhereOnStandardOutput) {
 }
 
 TEST(HelpTest, TheCommittedReferenceIsUpToDate) {
-  EXPECT_EQ(ReadFile(fs::path(ATHANOR_SOURCE_DIR) / "docs" / "cli.md"), Run({"docs"}).out)
+  EXPECT_EQ(ReadFile(fs::path(ATHANOR_SOURCE_DIR) / "docs" / "cli.md"), Execute({"docs"}).out)
       << "make it anew: athanor docs > docs/cli.md";
 }
 
@@ -244,7 +244,7 @@ TEST(UsageTest, WrongUsageIsStatusTwoAndOneLine) {
       {{"scene", "reconstruct", "--resume", run, "--iterations", "5"}, "--iterations"},
       {{"scene", "eval"}, "RUN"},
       {{"scene", "eval", run, "--scene", "a.ply"}, "RUN"},
-      {{"scene", "render", run}, "--out"},
+      {{"scene", "render", "scene.ply"}, "-o"},
       {{"scene", "render", run, "-o", "x", "--cameras", "moon"}, "orbit|train|test|all"},
       {{"scene", "render", run, "-o", "x", "--frames", "-3"}, "-3"},
       {{"scene", "export", run, "-o", "a.ply", "--format", "obj"}, "obj"},
@@ -252,7 +252,7 @@ TEST(UsageTest, WrongUsageIsStatusTwoAndOneLine) {
       {{"scene", "import", "x", "--images", "y", "-o", "x"}, "--images"},
   };
   for (const auto& [arguments, expected] : cases) {
-    const Outcome outcome = Run(arguments);
+    const Outcome outcome = Execute(arguments);
     EXPECT_EQ(outcome.status, 2) << testing::PrintToString(arguments) << outcome.err;
     EXPECT_THAT(outcome.err, AllOf(StartsWith("athanor: "), HasSubstr(expected)));
     EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
@@ -313,7 +313,7 @@ TEST(FailureTest, IsStatusOneAndOneLineThatNamesTheCulprit) {
     fs::remove_all(run);
     std::vector<std::string> words = arguments;
     words.insert(words.end(), {"--log-level", "error"});
-    const Outcome outcome = Run(words);
+    const Outcome outcome = Execute(words);
     EXPECT_EQ(outcome.status, 1) << testing::PrintToString(arguments) << outcome.err;
     EXPECT_THAT(LastLine(outcome.err), AllOf(StartsWith("athanor: "), HasSubstr(expected)));
     EXPECT_THAT(outcome.err, Not(HasSubstr("terminate called")));
@@ -323,15 +323,15 @@ TEST(FailureTest, IsStatusOneAndOneLineThatNamesTheCulprit) {
 TEST(SceneTest, AFailedStartLeavesTheFolderFree) {
   const fs::path folder = TestFolder("failed start");
   const std::string run = (folder / "run").string();
-  EXPECT_EQ(Run({"scene", "reconstruct", (folder / "no").string(), "-o", run}).status, 1);
-  EXPECT_EQ(Run(Training(2, Capture(), run)).status, 0) << "the second try is not refused";
+  EXPECT_EQ(Execute({"scene", "reconstruct", (folder / "no").string(), "-o", run}).status, 1);
+  EXPECT_EQ(Execute(Training(2, Capture(), run)).status, 0) << "the second try is not refused";
 }
 
 TEST(SceneTest, EvaluateRenderInfoAndExport) {
   const fs::path folder = TestFolder("chain");
   const std::string run = FinishedRun().string();
 
-  const Outcome eval = Run({"scene", "eval", run, "-o", (folder / "sheets").string(), "--json",
+  const Outcome eval = Execute({"scene", "eval", run, "-o", (folder / "sheets").string(), "--json",
                             (folder / "eval.json").string()});
   ASSERT_EQ(eval.status, 0) << eval.err;
   const auto scores = nlohmann::json::parse(ReadFile(folder / "eval.json"));
@@ -347,37 +347,37 @@ TEST(SceneTest, EvaluateRenderInfoAndExport) {
   EXPECT_EQ(nlohmann::json::parse(ReadFile(fs::path(run) / "eval.json"))["psnr_db"],
             scores["psnr_db"]);
 
-  const Outcome render = Run({"scene", "render", run, "-o", (folder / "orbit").string(), "--frames",
+  const Outcome render = Execute({"scene", "render", run, "-o", (folder / "orbit").string(), "--frames",
                               "5", "--width", "40", "--channel", "depth"});
   ASSERT_EQ(render.status, 0) << render.err;
   EXPECT_EQ(ReadImage(folder / "orbit" / "frame_0004.png").width, 40);
   EXPECT_EQ(ListFiles(folder / "orbit").size(), 6u) << "5 frames and overview.png";
   EXPECT_EQ(
-      Run({"scene", "render", run, "-o", (folder / "test").string(), "--cameras", "test"}).status,
+      Execute({"scene", "render", run, "-o", (folder / "test").string(), "--cameras", "test"}).status,
       0);
   EXPECT_EQ(ReadImage(folder / "test" / "frame_0002.png").width, 64);
 
   const GaussianCloud cloud = ReadGaussians(fs::path(run) / "scene.ply");
   for (const std::string format : {"ply", "splat", "spz"}) {
     const fs::path file = folder / ("scene." + format);
-    const Outcome written = Run({"scene", "export", run, "-o", file.string()});
+    const Outcome written = Execute({"scene", "export", run, "-o", file.string()});
     ASSERT_EQ(written.status, 0) << written.err;
     EXPECT_EQ(ReadGaussians(file).size(), cloud.size()) << format;
-    const Outcome info = Run({"scene", "info", file.string()});
+    const Outcome info = Execute({"scene", "info", file.string()});
     EXPECT_EQ(info.status, 0) << info.err;
     EXPECT_THAT(info.out, AllOf(HasSubstr("gaussians"), HasSubstr("per Gaussian")));
-    const Outcome bare = Run({"scene", "render", file.string(), "-o", (folder / format).string(),
+    const Outcome bare = Execute({"scene", "render", file.string(), "-o", (folder / format).string(),
                               "--frames", "2", "--width", "64"});
     EXPECT_EQ(bare.status, 0) << bare.err;
     EXPECT_EQ(ReadImage(folder / format / "frame_0001.png").width, 64);
   }
   EXPECT_EQ(ReadFile(folder / "scene.ply"), ReadFile(fs::path(run) / "scene.ply"));
   EXPECT_EQ(
-      Run({"scene", "export", run, "--format", "splat", "-o", (folder / "x").string()}).status, 0);
+      Execute({"scene", "export", run, "--format", "splat", "-o", (folder / "x").string()}).status, 0);
   EXPECT_EQ(ReadFile(folder / "x"), ReadFile(folder / "scene.splat"));
 
   // The exported scene scores as the run does, by itself.
-  const Outcome again = Run({"scene", "eval", "--scene", (folder / "scene.ply").string(), "--input",
+  const Outcome again = Execute({"scene", "eval", "--scene", (folder / "scene.ply").string(), "--input",
                              Capture().string(), "--json", (folder / "again.json").string()});
   ASSERT_EQ(again.status, 0) << again.err;
   const auto by_itself = nlohmann::json::parse(ReadFile(folder / "again.json"));
@@ -389,7 +389,7 @@ TEST(SceneTest, FlagsOverrideThePreset) {
   const fs::path folder = TestFolder("preset");
   WriteFile(folder / "preset.toml", "iterations = 3\nsh-degree = 1\nmasks = false\n");
   const Outcome outcome =
-      Run({"scene", "reconstruct", "--sh-degree", "0", "--preset",
+      Execute({"scene", "reconstruct", "--sh-degree", "0", "--preset",
            (folder / "preset.toml").string(), Capture().string(), "-o", (folder / "run").string()});
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   const RunInfo info = ReadRun(folder / "run");
@@ -401,7 +401,7 @@ TEST(SceneTest, FlagsOverrideThePreset) {
 
 TEST(SceneTest, ImportWithRandomPointsMakesACapture) {
   const fs::path folder = TestFolder("import");
-  const Outcome outcome = Run({"scene", "import", Capture().string(), "-o",
+  const Outcome outcome = Execute({"scene", "import", Capture().string(), "-o",
                                (folder / "capture").string(), "--random-points", "250"});
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   const PosedImages before = ReadPosedImages(Capture());
@@ -414,11 +414,11 @@ TEST(SceneTest, ImportWithRandomPointsMakesACapture) {
   EXPECT_FALSE(after.images[5].depth_path.empty());
   EXPECT_EQ(ReadFile(after.images[5].depth_path), ReadFile(before.images[5].depth_path));
   // Doing it again replaces the links.
-  EXPECT_EQ(Run({"scene", "import", Capture().string(), "-o", (folder / "capture").string(),
+  EXPECT_EQ(Execute({"scene", "import", Capture().string(), "-o", (folder / "capture").string(),
                  "--random-points", "250"})
                 .status,
             0);
-  EXPECT_EQ(Run(Training(2, folder / "capture", folder / "run")).status, 0);
+  EXPECT_EQ(Execute(Training(2, folder / "capture", folder / "run")).status, 0);
 }
 
 TEST(SceneTest, KilledAndResumedGivesTheSameBytes) {
@@ -429,7 +429,7 @@ TEST(SceneTest, KilledAndResumedGivesTheSameBytes) {
     words.insert(words.end(), {"--checkpoint-every", "50"});
     return words;
   };
-  ASSERT_EQ(Run(training("unbroken")).status, 0);
+  ASSERT_EQ(Execute(training("unbroken")).status, 0);
 
   Process process(training("killed"));
   const fs::path run = folder / "killed";
@@ -438,9 +438,9 @@ TEST(SceneTest, KilledAndResumedGivesTheSameBytes) {
   process.Signal(SIGKILL);
   ASSERT_EQ(process.Wait(), 1000 + SIGKILL) << "it was to be killed before it finished";
   ASSERT_FALSE(fs::exists(run / "scene.ply"));
-  EXPECT_THAT(Run({"scene", "info", run.string()}).err, HasSubstr("--resume"));
+  EXPECT_THAT(Execute({"scene", "info", run.string()}).err, HasSubstr("--resume"));
 
-  const Outcome resumed = Run({"scene", "reconstruct", "--resume", run.string(), "--threads", "2"});
+  const Outcome resumed = Execute({"scene", "reconstruct", "--resume", run.string(), "--threads", "2"});
   ASSERT_EQ(resumed.status, 0) << resumed.err;
   EXPECT_THAT(resumed.err, HasSubstr("resumed from"));
   EXPECT_TRUE(ReadFile(run / "scene.ply") == ReadFile(folder / "unbroken" / "scene.ply"))
@@ -461,7 +461,7 @@ TEST(SceneTest, AnInterruptSavesAndStops) {
 }
 
 TEST(DoctorTest, TellsOfTheMachineAndTestsTheKernels) {
-  const Outcome outcome = Run({"doctor", "--device", "cpu", "--threads", "2"});
+  const Outcome outcome = Execute({"doctor", "--device", "cpu", "--threads", "2"});
   EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
   EXPECT_THAT(outcome.out, AllOf(HasSubstr("BLAS"), HasSubstr("SIMD"), HasSubstr("threads    2"),
                                  HasSubstr(" ok "), Not(HasSubstr("FAILED"))));
@@ -471,7 +471,7 @@ TEST(DemoTest, MakesPicturesResumesAndStartsAnew) {
   const fs::path out = TestFolder("demo") / "demo";
   const std::vector<std::string> words = {
       "demo", "-o", out.string(), "--iterations", "30", "--images", "8", "--frames", "4"};
-  const Outcome first = Run(words);
+  const Outcome first = Execute(words);
   ASSERT_EQ(first.status, 0) << first.err;
   EXPECT_THAT(first.out, AllOf(HasSubstr("PSNR"), HasSubstr("depth error"),
                                HasSubstr((out / "overview.png").string())));
@@ -480,7 +480,7 @@ TEST(DemoTest, MakesPicturesResumesAndStartsAnew) {
 
   // As if it had been stopped before the end: it goes on and gives the same.
   fs::remove(out / "run" / "scene.ply");
-  const Outcome second = Run(words);
+  const Outcome second = Execute(words);
   EXPECT_EQ(second.status, 0) << second.err;
   EXPECT_THAT(second.err, HasSubstr("going on"));
   EXPECT_TRUE(ReadFile(out / "run" / "scene.ply") == scene);
@@ -489,7 +489,7 @@ TEST(DemoTest, MakesPicturesResumesAndStartsAnew) {
   const fs::path other = TestFolder("not a demo");
   fs::create_directories(other / "run");
   WriteFile(other / "run" / "precious", "x");
-  EXPECT_EQ(Run({"demo", "-o", other.string()}).status, 1);
+  EXPECT_EQ(Execute({"demo", "-o", other.string()}).status, 1);
   EXPECT_EQ(ReadFile(other / "run" / "precious"), "x");
 }
 

@@ -54,7 +54,7 @@ int Run(int argc, char** argv) {
   app.set_help_flag("-h,--help", "Print this help and exit");
   int threads = 0;
   app.add_option("--threads", threads, "threads to use; 0 = all cores (default: 0)")
-      ->check(CLI::Range(0, 4096))
+      ->check(CLI::Range(0, 4096).description(""))
       ->type_name("N");
   std::string log_level = "info";
   const std::map<std::string, LogLevel> levels = {{"debug", LogLevel::kDebug},
@@ -62,7 +62,7 @@ int Run(int argc, char** argv) {
                                                   {"warning", LogLevel::kWarning},
                                                   {"error", LogLevel::kError}};
   app.add_option("--log-level", log_level, "least serious messages to show (default: info)")
-      ->check(CLI::IsMember(levels))
+      ->check(CLI::IsMember(levels).description(""))
       ->type_name("debug|info|warning|error");
 
   std::map<const CLI::App*, CommandAction> actions;

@@ -29,12 +29,16 @@ std::string HelpText(const Option& option) {
     if (!words.empty()) notes += (notes.empty() ? "" : "; ") + words;
   };
   const OptionLimits& limits = option.limits;
+  const auto number = [&](double limit) {
+    return option.TypeName() == "integer" ? std::to_string(static_cast<int64_t>(limit))
+                                          : StrCat(limit);
+  };
   if (std::isfinite(limits.min) && std::isfinite(limits.max)) {
-    note(StrCat(limits.min, " to ", limits.max));
+    note(number(limits.min) + " to " + number(limits.max));
   } else if (std::isfinite(limits.min)) {
-    note(StrCat("at least ", limits.min));
+    note("at least " + number(limits.min));
   } else if (std::isfinite(limits.max)) {
-    note(StrCat("at most ", limits.max));
+    note("at most " + number(limits.max));
   }
   const std::string value = option.ToText();
   if (option.TypeName() == "flag") {
@@ -69,7 +73,8 @@ class HelpFormatter : public CLI::Formatter {
  public:
   HelpFormatter() {
     column_width(34);
-    label("REQUIRED", "required");
+    label("Subcommands", "Commands");
+    label("SUBCOMMAND", "COMMAND");
   }
   std::string make_option_name(const CLI::Option* option, bool) const override {
     return NamesOf(*option);

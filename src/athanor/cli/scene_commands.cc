@@ -1,7 +1,5 @@
 // athanor scene ...
-#include <csignal>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "athanor/base/files.h"
 #include "athanor/base/log.h"
@@ -240,7 +238,8 @@ CommandAction SetUpSceneRender(CLI::App& app) {
   };
   auto arguments = std::make_shared<Arguments>();
   AddPath(app, "SCENE", &arguments->scene, kRunOrFile)->required();
-  AddPath(app, "-o,--out", &arguments->out, "folder for the pictures")->required();
+  AddPath(app, "-o,--out", &arguments->out,
+          "folder for the pictures (default: in the run, named after what they show)");
   OptionList list;
   Options& o = arguments->options;
   list.Add("cameras", &o.cameras,
@@ -263,7 +262,13 @@ CommandAction SetUpSceneRender(CLI::App& app) {
       ->excludes("--cameras");
   return [arguments, flags]() mutable {
     flags.Apply();
-    const auto& [path, out, options] = *arguments;
+    auto& [path, out, options] = *arguments;
+    if (out.empty()) {
+      if (!fs::is_directory(path))
+        throw UsageError("a bare file needs a folder for its pictures: -o");
+      out = path /
+            (options.channel == "rgb" ? options.cameras : options.cameras + "_" + options.channel);
+    }
     const c10::Device device = ParseDevice(options.device);
     const OpenedScene scene = OpenScene(path, true);
     std::vector<PathView> views;
@@ -329,7 +334,7 @@ CommandAction SetUpSceneExport(CLI::App& app) {
   AddPath(app, "-o,--out", &arguments->out, "file to write")->required();
   app.add_option("--format", arguments->format,
                  "format to write (default: as the file's name says)")
-      ->check(CLI::IsMember({"ply", "splat", "spz"}))
+      ->check(CLI::IsMember({"ply", "splat", "spz"}).description(""))
       ->type_name("ply|splat|spz");
   return [arguments] {
     const auto& [path, out, format] = *arguments;

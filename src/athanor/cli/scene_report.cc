@@ -76,8 +76,8 @@ void PrintRun(const std::filesystem::path& run, const ReconstructResult& result)
   }
   const std::string word = ShellWord(run);
   std::cout << "next       athanor scene eval " << word << "\n           athanor scene render "
-            << word << " -o " << ShellWord(run / "orbit") << "\n           athanor scene export "
-            << word << " -o " << ShellWord(run / "scene.spz") << "\n";
+            << word << "\n           athanor scene export " << word << " -o "
+            << ShellWord(run / "scene.spz") << "\n";
 }
 
 }  // namespace athanor

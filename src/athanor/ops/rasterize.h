@@ -55,8 +55,9 @@ Rasterized Rasterize(const at::Tensor& splats, const at::Tensor& features,
 
 struct FeatureRenderOptions {
   ProjectOptions project;
-  at::Tensor background;          // as Rasterize takes them
-  at::Tensor absolute_gradients;  //
+  // As Rasterize takes them.
+  at::Tensor background;
+  at::Tensor absolute_gradients;
 };
 
 // Project, BinTiles and Rasterize; differentiable in the Gaussians, features and background.
