@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <functional>
@@ -332,7 +333,7 @@ TEST(SceneTest, EvaluateRenderInfoAndExport) {
   const std::string run = FinishedRun().string();
 
   const Outcome eval = Execute({"scene", "eval", run, "-o", (folder / "sheets").string(), "--json",
-                            (folder / "eval.json").string()});
+                                (folder / "eval.json").string()});
   ASSERT_EQ(eval.status, 0) << eval.err;
   const auto scores = nlohmann::json::parse(ReadFile(folder / "eval.json"));
   ASSERT_EQ(scores["views"].size(), 3u) << "of 12 images every 4th";
@@ -347,15 +348,13 @@ TEST(SceneTest, EvaluateRenderInfoAndExport) {
   EXPECT_EQ(nlohmann::json::parse(ReadFile(fs::path(run) / "eval.json"))["psnr_db"],
             scores["psnr_db"]);
 
-  const Outcome render = Execute({"scene", "render", run, "-o", (folder / "orbit").string(), "--frames",
-                              "5", "--width", "40", "--channel", "depth"});
+  const Outcome render = Execute({"scene", "render", run, "-o", (folder / "orbit").string(),
+                                  "--frames", "5", "--width", "40", "--channel", "depth"});
   ASSERT_EQ(render.status, 0) << render.err;
   EXPECT_EQ(ReadImage(folder / "orbit" / "frame_0004.png").width, 40);
   EXPECT_EQ(ListFiles(folder / "orbit").size(), 6u) << "5 frames and overview.png";
-  EXPECT_EQ(
-      Execute({"scene", "render", run, "-o", (folder / "test").string(), "--cameras", "test"}).status,
-      0);
-  EXPECT_EQ(ReadImage(folder / "test" / "frame_0002.png").width, 64);
+  EXPECT_EQ(Execute({"scene", "render", run, "--cameras", "test", "--channel", "alpha"}).status, 0);
+  EXPECT_EQ(ReadImage(fs::path(run) / "test_alpha" / "frame_0002.png").width, 64);
 
   const GaussianCloud cloud = ReadGaussians(fs::path(run) / "scene.ply");
   for (const std::string format : {"ply", "splat", "spz"}) {
@@ -366,19 +365,21 @@ TEST(SceneTest, EvaluateRenderInfoAndExport) {
     const Outcome info = Execute({"scene", "info", file.string()});
     EXPECT_EQ(info.status, 0) << info.err;
     EXPECT_THAT(info.out, AllOf(HasSubstr("gaussians"), HasSubstr("per Gaussian")));
-    const Outcome bare = Execute({"scene", "render", file.string(), "-o", (folder / format).string(),
-                              "--frames", "2", "--width", "64"});
+    const Outcome bare = Execute({"scene", "render", file.string(), "-o",
+                                  (folder / format).string(), "--frames", "2", "--width", "64"});
     EXPECT_EQ(bare.status, 0) << bare.err;
     EXPECT_EQ(ReadImage(folder / format / "frame_0001.png").width, 64);
   }
   EXPECT_EQ(ReadFile(folder / "scene.ply"), ReadFile(fs::path(run) / "scene.ply"));
   EXPECT_EQ(
-      Execute({"scene", "export", run, "--format", "splat", "-o", (folder / "x").string()}).status, 0);
+      Execute({"scene", "export", run, "--format", "splat", "-o", (folder / "x").string()}).status,
+      0);
   EXPECT_EQ(ReadFile(folder / "x"), ReadFile(folder / "scene.splat"));
 
   // The exported scene scores as the run does, by itself.
-  const Outcome again = Execute({"scene", "eval", "--scene", (folder / "scene.ply").string(), "--input",
-                             Capture().string(), "--json", (folder / "again.json").string()});
+  const Outcome again =
+      Execute({"scene", "eval", "--scene", (folder / "scene.ply").string(), "--input",
+               Capture().string(), "--json", (folder / "again.json").string()});
   ASSERT_EQ(again.status, 0) << again.err;
   const auto by_itself = nlohmann::json::parse(ReadFile(folder / "again.json"));
   ASSERT_EQ(by_itself["views"].size(), 2u) << "every 8th, by default";
@@ -388,9 +389,9 @@ TEST(SceneTest, EvaluateRenderInfoAndExport) {
 TEST(SceneTest, FlagsOverrideThePreset) {
   const fs::path folder = TestFolder("preset");
   WriteFile(folder / "preset.toml", "iterations = 3\nsh-degree = 1\nmasks = false\n");
-  const Outcome outcome =
-      Execute({"scene", "reconstruct", "--sh-degree", "0", "--preset",
-           (folder / "preset.toml").string(), Capture().string(), "-o", (folder / "run").string()});
+  const Outcome outcome = Execute({"scene", "reconstruct", "--sh-degree", "0", "--preset",
+                                   (folder / "preset.toml").string(), Capture().string(), "-o",
+                                   (folder / "run").string()});
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   const RunInfo info = ReadRun(folder / "run");
   EXPECT_EQ(info.options.iterations, 3);
@@ -402,7 +403,7 @@ TEST(SceneTest, FlagsOverrideThePreset) {
 TEST(SceneTest, ImportWithRandomPointsMakesACapture) {
   const fs::path folder = TestFolder("import");
   const Outcome outcome = Execute({"scene", "import", Capture().string(), "-o",
-                               (folder / "capture").string(), "--random-points", "250"});
+                                   (folder / "capture").string(), "--random-points", "250"});
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   const PosedImages before = ReadPosedImages(Capture());
   const PosedImages after = ReadPosedImages(folder / "capture");
@@ -415,7 +416,7 @@ TEST(SceneTest, ImportWithRandomPointsMakesACapture) {
   EXPECT_EQ(ReadFile(after.images[5].depth_path), ReadFile(before.images[5].depth_path));
   // Doing it again replaces the links.
   EXPECT_EQ(Execute({"scene", "import", Capture().string(), "-o", (folder / "capture").string(),
-                 "--random-points", "250"})
+                     "--random-points", "250"})
                 .status,
             0);
   EXPECT_EQ(Execute(Training(2, folder / "capture", folder / "run")).status, 0);
@@ -440,7 +441,8 @@ TEST(SceneTest, KilledAndResumedGivesTheSameBytes) {
   ASSERT_FALSE(fs::exists(run / "scene.ply"));
   EXPECT_THAT(Execute({"scene", "info", run.string()}).err, HasSubstr("--resume"));
 
-  const Outcome resumed = Execute({"scene", "reconstruct", "--resume", run.string(), "--threads", "2"});
+  const Outcome resumed =
+      Execute({"scene", "reconstruct", "--resume", run.string(), "--threads", "2"});
   ASSERT_EQ(resumed.status, 0) << resumed.err;
   EXPECT_THAT(resumed.err, HasSubstr("resumed from"));
   EXPECT_TRUE(ReadFile(run / "scene.ply") == ReadFile(folder / "unbroken" / "scene.ply"))
