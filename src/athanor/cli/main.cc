@@ -14,7 +14,7 @@
 namespace athanor {
 namespace {
 
-constexpr int kFailed = 1, kWrongUsage = 2;
+constexpr int kFailed = 1, kWrongUsage = 2;  // exit statuses
 
 struct Command {
   const char* group;  // "" for a command without verbs
@@ -71,7 +71,6 @@ int Run(int argc, char** argv) {
     CLI::App*& group = groups[command.group];
     if (group == nullptr) {
       group = app.add_subcommand(command.group, kGroupHelp.at(command.group));
-      group->require_subcommand(1);
     }
     CLI::App* verb = group->add_subcommand(command.verb, command.help);
     actions[verb] = command.set_up(*verb);
@@ -83,25 +82,32 @@ int Run(int argc, char** argv) {
     return 0;
   };
 
-  const CLI::App* chosen = &app;
-  try {
-    app.parse(argc, argv);
+  // The innermost command that was named, and how to ask for its help.
+  const auto find_chosen = [&app] {
+    const CLI::App* chosen = &app;
     while (!chosen->get_subcommands().empty()) chosen = chosen->get_subcommands().front();
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);
-    while (!chosen->get_subcommands().empty()) chosen = chosen->get_subcommands().front();
+    return chosen;
+  };
+  const auto hint = [](const CLI::App* chosen) {
     std::string path = chosen->get_name();
     for (const CLI::App* up = chosen->get_parent(); up != nullptr; up = up->get_parent()) {
       path = up->get_name() + " " + path;
     }
+    return " (see '" + path + " --help')";
+  };
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
     const std::string message = error.what();
-    PrintError(message.substr(0, message.find('\n')) + " (see '" + path + " --help')");
-    return kWrongUsage;
+    throw UsageError(message.substr(0, message.find('\n')) + hint(find_chosen()));
   }
-  if (chosen == &app) {
+  const CLI::App* chosen = find_chosen();
+  if (argc == 1) {
     std::cout << app.help();
     return 0;
   }
+  if (!actions.contains(chosen)) throw UsageError("expected a command" + hint(chosen));
   SetLogLevel(levels.at(log_level));
   SetNumThreads(threads);
   at::set_num_threads(NumThreads());

@@ -18,10 +18,13 @@ constexpr size_t kKeptCheckpoints = 2;
 
 }  // namespace
 
-void RunFolder::Create(const std::filesystem::path& input,
-                       const ReconstructOptions& options) const {
+void RunFolder::CheckFree() const {
   ATHANOR_CHECK(!std::filesystem::exists(path_ / "run.json"), path_.string(),
                 ": already holds a run; go on with --resume, or choose another folder");
+}
+
+void RunFolder::Create(const std::filesystem::path& input,
+                       const ReconstructOptions& options) const {
   MakeFolder(path_ / kCheckpoints);
   ReconstructOptions copy = options;
   const std::string config = Describe(copy).ToToml();

@@ -18,7 +18,9 @@ class RunFolder {
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path scene() const { return path_ / "scene.ply"; }
 
-  // Makes the folder and writes config.toml and run.json. Throws Error when it already holds a run.
+  // Throws Error when the folder already holds a run.
+  void CheckFree() const;
+  // Makes the folder and writes config.toml and run.json.
   void Create(const std::filesystem::path& input, const ReconstructOptions& options) const;
 
   // Keeps the two newest.

@@ -469,16 +469,16 @@ ReconstructResult Reconstruct(const std::filesystem::path& input,
     options = info.options;
     source = info.input;
   } else {
-    ParseDevice(options.device);
-    run.Create(source, options);
+    run.CheckFree();
   }
+  const PosedImages posed = ReadPosedImages(source);
+  Trainer trainer(posed, run, options);
+  // Only now is something written: a wrong path or option leaves no folder behind.
+  if (!resume) run.Create(source, options);
   SetLogFile(run.path() / "log.txt");
   struct CloseLog {
     ~CloseLog() { SetLogFile({}); }
   } close_log;
-
-  const PosedImages posed = ReadPosedImages(source);
-  Trainer trainer(posed, run, options);
   const auto checkpoint = run.NewestCheckpoint();
   if (resume && checkpoint) {
     trainer.Restore(*checkpoint);
