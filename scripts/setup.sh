@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs, with apt, the packages that are missing. Debian 12, Debian 13, Ubuntu 24.04.
 #
-#   scripts/setup.sh [GROUP]...    groups: build (the default), lint, fuzz, colmap
+#   scripts/setup.sh [GROUP]...    groups: build (the default), lint, fuzz
 #
 # Does nothing, and needs no rights, when all are there. Without root or apt it prints the line to
 # run and exits 2.
@@ -11,13 +11,14 @@ declare -A groups=(
   [build]="cmake ninja-build g++ make pkg-config ccache libtorch-dev libopenblas-dev
            libopenblas0-pthread libeigen3-dev libhwy-dev nlohmann-json3-dev libcli11-dev
            libtomlplusplus-dev libspdlog-dev libfmt-dev libnanoflann-dev libzstd-dev zlib1g-dev
-           libjpeg-dev libpng-dev libgtest-dev libgmock-dev libbenchmark-dev"
+           libjpeg-dev libpng-dev libsqlite3-dev libgtest-dev libgmock-dev libbenchmark-dev
+           colmap"
   [lint]="clang-format-14"
   [fuzz]="clang libclang-rt-dev libomp-dev"
-  [colmap]="colmap"
 )
 # What newer systems no longer carry, and what is lost without it.
 declare -A optional=(
+  [colmap]="photographs without poses cannot be imported"
   [clang-format-14]="sources are not checked for their format"
 )
 
