@@ -88,8 +88,7 @@ Rendered Render(const TestScene& s, int channels = kChannels, const float* backg
   return r;
 }
 
-// --- The oracle: every pixel against every Gaussian, in double.
-// -----------------------------------
+// --- The oracle: every pixel against every Gaussian, in double. ---
 
 struct OracleSplat {
   bool visible;
@@ -228,8 +227,7 @@ double MaxDifference(const std::vector<float>& a, const std::vector<double>& b) 
   return largest;
 }
 
-// --- Forward
-// --------------------------------------------------------------------------------------
+// --- Forward ---
 
 TEST(ProjectTest, AgreesWithTheOracle) {
   for (bool antialias : {false, true}) {
@@ -397,8 +395,7 @@ TEST(TileBinningTest, ListsAreSortedAndHoldEveryTileReached) {
       << "tiles that the ellipse does not reach are left out";
 }
 
-// --- Gradients
-// ------------------------------------------------------------------------------------
+// --- Gradients ---
 
 // A loss that weighs every output: sum_i g_i out_i with fixed random g.
 struct LossWeights {
@@ -515,7 +512,10 @@ TEST(GradientTest, OfEveryParameterAgreesWithFiniteDifferences) {
 // recursion.
 TEST(GradientTest, OfADenseSceneAgreesWithTheOracle) {
   const int channels = 3;
-  const TestScene s(600, 11, channels);
+  TestScene s(600, 11, channels);
+  // Several parts of the tiles, so that the splats that straddle them are checked too.
+  s.view.width_px = 400, s.view.height_px = 260, s.view.cx_px = 200, s.view.cy_px = 130;
+  s.view.fx_px = s.view.fy_px = 300;
   const Rendered r = Render(s, channels);
   const LossWeights loss(r.transmittance.size(), channels);
   const Gradients g = Backward(s, r, loss, channels);
@@ -573,28 +573,27 @@ TEST(GradientTest, OfADenseSceneAgreesWithTheOracle) {
   }
 }
 
-TEST(GradientTest, SameBytesEachTimeAndNearlyTheSameOnMoreThreads) {
-  const TestScene s(600, 13);
+TEST(GradientTest, SameBytesWhateverTheThreads) {
+  TestScene s(3000, 13);
+  // Large enough for several parts of the tiles, with splats that straddle them.
+  s.view.width_px = 640, s.view.height_px = 400, s.view.cx_px = 320, s.view.cy_px = 200;
+  s.view.fx_px = s.view.fy_px = 500;
   std::vector<Gradients> runs;
-  for (int threads : {1, 4, 4}) {
+  for (int threads : {1, 4, 3}) {
     SetNumThreads(threads);
     const Rendered r = Render(s);
     runs.push_back(Backward(s, r, LossWeights(r.transmittance.size(), kChannels), kChannels));
   }
   SetNumThreads(0);
-  EXPECT_EQ(std::memcmp(runs[1].splats.data(), runs[2].splats.data(), s.n * sizeof(SplatGradient)),
-            0);
-  EXPECT_EQ(runs[1].features, runs[2].features);
-  for (size_t i = 0; i < runs[0].features.size(); ++i) {
-    EXPECT_NEAR(runs[0].features[i], runs[1].features[i], 1e-4);
-  }
-  for (int64_t i = 0; i < s.n; ++i) {
-    EXPECT_NEAR(runs[0].splats[i].x, runs[1].splats[i].x, 1e-3 + 1e-4 * runs[0].splats[i].abs_x);
+  for (int run : {1, 2}) {
+    EXPECT_EQ(
+        std::memcmp(runs[0].splats.data(), runs[run].splats.data(), s.n * sizeof(SplatGradient)),
+        0);
+    EXPECT_EQ(runs[0].features, runs[run].features);
   }
 }
 
-// --- Spherical harmonics
-// --------------------------------------------------------------------------
+// --- Spherical harmonics ---
 
 // Real harmonics from associated Legendre functions, with the signs of Inria's files: (-1)^m.
 double OracleHarmonic(int l, int m, double x, double y, double z) {
@@ -685,8 +684,7 @@ TEST(SphericalHarmonicsTest, AgreeWithLegendreFunctionsAndFiniteDifferences) {
   }
 }
 
-// --- Loss
-// -----------------------------------------------------------------------------------------
+// --- Loss ---
 
 double OracleLoss(const std::vector<double>& x, const std::vector<double>& y, int width, int height,
                   int channels, double weight, double* l1, double* ssim) {
@@ -793,8 +791,7 @@ TEST(ImageLossTest, MaskedPixelsCountAsEqual) {
   }
 }
 
-// --- The optimiser step
-// ---------------------------------------------------------------------------
+// --- The optimiser step ---
 
 TEST(GaussianStepTest, GeometryAndDcFollowAdam) {
   TestScene s(200, 17);

@@ -57,7 +57,7 @@ struct RasterizeBackwardArgs {
 };
 
 void RasterizeForwardCpu(const RasterizeForwardArgs& args);
-// Same inputs and number of threads, same bytes.
+// Same inputs, same bytes, whatever the number of threads.
 void RasterizeBackwardCpu(const RasterizeBackwardArgs& args);
 
 void RasterizeForwardCuda(const RasterizeForwardArgs& args, void* stream);

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "athanor/base/aligned.h"
@@ -13,17 +14,20 @@
 namespace athanor {
 namespace {
 
-// How the tiles are shared out. Each part of the tiles, a run of about equal work, belongs to one
-// thread. A splat whose tiles lie in one part has its gradient added in place; one that straddles
-// parts gets a slot of its own in each, and the slots are added up in order afterwards. So nothing
-// is atomic and the sums always come out the same.
+// How the tiles are shared out. The tiles are cut into parts, runs of about equal work, which
+// threads take as they become free. A splat whose tiles lie in one part has its gradient added in
+// place; one that straddles parts gets a slot for each of them, and the slots are added up in order
+// afterwards. So nothing is atomic, and the sums come out the same whatever the number of threads.
 struct GradientSink {
   SplatGradient* splats;  // [N]
   float* features;        // [N,C]
-  const int32_t* slots;   // [N]; -1: in place. Null: all are
+  const int32_t* slots;   // [N]: slot in part 0, had it one there; kInPlace: no slots
   SplatGradient* slot_splats;
   float* slot_features;
+  int part;
 };
+
+constexpr int32_t kInPlace = std::numeric_limits<int32_t>::min();
 
 }  // namespace
 }  // namespace athanor
@@ -198,7 +202,8 @@ HWY_ATTR void BackwardTile(const RasterizeBackwardArgs& args, const GradientSink
       if (!reached_any) continue;
 
       const auto sum = [d](V v) { return hn::GetLane(hn::SumOfLanes(d, v)); };
-      const int32_t slot = sink.slots != nullptr ? sink.slots[ids[i]] : -1;
+      const int32_t first_slot = sink.slots[ids[i]];
+      const int32_t slot = first_slot == kInPlace ? -1 : first_slot + sink.part;
       SplatGradient& out = slot < 0 ? sink.splats[ids[i]] : sink.slot_splats[slot];
       float* out_features = slot < 0 ? sink.features + static_cast<size_t>(ids[i]) * channels
                                      : sink.slot_features + static_cast<size_t>(slot) * channels;
@@ -267,18 +272,21 @@ std::vector<int> ShareOutTiles(const int32_t* tile_walked, int tiles, int parts)
   return ends;
 }
 
-// Whether a splat may touch tiles of more than one part: by its box, row by row of tiles.
-bool Straddles(const Splat& s, const TileGrid& grid, const std::vector<int>& ends) {
+// First and last part whose tiles a splat may touch: by its box, row by row of tiles.
+struct PartRange {
+  int first, last;
+};
+
+PartRange PartsOf(const Splat& s, const TileGrid& grid, const std::vector<int>& ends) {
   const auto tile_of = [](float v, int n) {
     return std::clamp(static_cast<int>(std::floor(v / kTileSize)), 0, n - 1);
   };
+  const auto part_of = [&](float x, float y) {
+    const int tile = tile_of(y, grid.rows) * grid.columns + tile_of(x, grid.columns);
+    return static_cast<int>(std::upper_bound(ends.begin(), ends.end(), tile) - ends.begin());
+  };
   const float reach = s.radius + 1.0f;
-  const int first =
-      tile_of(s.y - reach, grid.rows) * grid.columns + tile_of(s.x - reach, grid.columns);
-  const int last =
-      tile_of(s.y + reach, grid.rows) * grid.columns + tile_of(s.x + reach, grid.columns);
-  return std::upper_bound(ends.begin(), ends.end(), first) !=
-         std::upper_bound(ends.begin(), ends.end(), last);
+  return {part_of(s.x - reach, s.y - reach), part_of(s.x + reach, s.y + reach)};
 }
 
 }  // namespace
@@ -292,37 +300,40 @@ void RasterizeBackwardCpu(const RasterizeBackwardArgs& args) {
     std::fill(args.d_features + begin * channels, args.d_features + end * channels, 0.0f);
   });
 
-  const int parts = std::min(NumThreads(), grid.size());
+  constexpr int kTilesPerPart = 128;
+  const int parts = std::clamp(grid.size() / kTilesPerPart, 1, 64);
   const std::vector<int> ends = ShareOutTiles(args.tile_walked, grid.size(), parts);
-  std::vector<int32_t> slots, straddlers;
-  if (parts > 1) {
-    slots.assign(args.n, -1);
-    for (int64_t i = 0; i < args.n; ++i) {
-      if (args.splats[i].radius > 0 && Straddles(args.splats[i], grid, ends)) {
-        slots[i] = static_cast<int32_t>(straddlers.size());
-        straddlers.push_back(static_cast<int32_t>(i));
-      }
-    }
+  std::vector<int32_t> slots(args.n, kInPlace);
+  struct Straddler {
+    int32_t splat, first_slot, end_slot;
+  };
+  std::vector<Straddler> straddlers;
+  int32_t num_slots = 0;
+  for (int64_t i = 0; i < args.n && parts > 1; ++i) {
+    if (!(args.splats[i].radius > 0)) continue;
+    const PartRange range = PartsOf(args.splats[i], grid, ends);
+    if (range.first == range.last) continue;
+    slots[i] = num_slots - range.first;
+    const int32_t first_slot = num_slots;
+    num_slots += range.last - range.first + 1;
+    straddlers.push_back({static_cast<int32_t>(i), first_slot, num_slots});
   }
-  std::vector<SplatGradient> slot_splats(straddlers.size() * parts);
-  std::vector<float> slot_features(straddlers.size() * parts * channels);
+  std::vector<SplatGradient> slot_splats(num_slots);
+  std::vector<float> slot_features(static_cast<size_t>(num_slots) * channels);
   ParallelChunks(parts, [&](int64_t part) {
-    GradientSink sink = {args.d_splats, args.d_features, parts > 1 ? slots.data() : nullptr,
-                         slot_splats.data() + part * straddlers.size(),
-                         slot_features.data() + part * straddlers.size() * channels};
+    const GradientSink sink = {args.d_splats,      args.d_features,      slots.data(),
+                               slot_splats.data(), slot_features.data(), static_cast<int>(part)};
     HWY_DYNAMIC_DISPATCH(BackwardTiles)(args, sink, part == 0 ? 0 : ends[part - 1], ends[part]);
   });
-  for (int part = 0; part < parts; ++part) {
-    for (size_t slot = 0; slot < straddlers.size(); ++slot) {
-      const size_t from = part * straddlers.size() + slot;
+  for (const Straddler& straddler : straddlers) {
+    auto* sum = reinterpret_cast<float*>(args.d_splats + straddler.splat);
+    float* feature_sum = args.d_features + static_cast<size_t>(straddler.splat) * channels;
+    for (int32_t slot = straddler.first_slot; slot < straddler.end_slot; ++slot) {
       constexpr int kFields = sizeof(SplatGradient) / sizeof(float);
-      auto* sum = reinterpret_cast<float*>(args.d_splats + straddlers[slot]);
-      const auto* add = reinterpret_cast<const float*>(slot_splats.data() + from);
+      const auto* add = reinterpret_cast<const float*>(slot_splats.data() + slot);
+      const float* feature_add = slot_features.data() + static_cast<size_t>(slot) * channels;
       for (int f = 0; f < kFields; ++f) sum[f] += add[f];
-      for (int c = 0; c < channels; ++c) {
-        args.d_features[static_cast<size_t>(straddlers[slot]) * channels + c] +=
-            slot_features[from * channels + c];
-      }
+      for (int c = 0; c < channels; ++c) feature_sum[c] += feature_add[c];
     }
   }
 }

@@ -28,6 +28,7 @@ struct TileBins {
   // Scratch.
   std::vector<uint64_t> keys, swap;
   std::vector<int32_t> counts;
+  std::vector<std::vector<int32_t>> reached;  // per thread: tiles of a splat, then ~splat
 };
 
 // Throws Error for more than 2^31 - 1 entries.

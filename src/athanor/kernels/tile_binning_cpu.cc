@@ -61,16 +61,20 @@ void BinTilesCpu(const Splat* splats, int64_t n, int width_px, int height_px, Ti
   const int64_t visible = static_cast<int64_t>(bins->keys.size());
   const int parts = std::max<int>(1, std::min<int64_t>(NumThreads(), visible / 4096));
   bins->counts.assign(static_cast<size_t>(parts) * tiles, 0);
-  const auto for_each_entry = [&](int64_t part, const auto& visit) {
+  bins->reached.resize(parts);
+  ParallelChunks(parts, [&](int64_t part) {
     int32_t* counts = bins->counts.data() + part * tiles;
+    std::vector<int32_t>& reached = bins->reached[part];
+    reached.clear();
     for (int64_t k = visible * part / parts; k < visible * (part + 1) / parts; ++k) {
       const auto id = static_cast<int32_t>(bins->keys[k] & 0xffffffffu);
-      ForEachTile(splats[id], width_px, height_px, grid.columns,
-                  [&](int tile) { visit(id, counts[tile]); });
+      ForEachTile(splats[id], width_px, height_px, grid.columns, [&](int tile) {
+        ++counts[tile];
+        reached.push_back(tile);
+      });
+      reached.push_back(~id);
     }
-  };
-  ParallelChunks(
-      parts, [&](int64_t part) { for_each_entry(part, [](int32_t, int32_t& count) { ++count; }); });
+  });
   bins->offsets.resize(tiles + 1);
   int64_t sum = 0;
   for (int tile = 0; tile < tiles; ++tile) {
@@ -84,9 +88,15 @@ void BinTilesCpu(const Splat* splats, int64_t n, int width_px, int height_px, Ti
   }
   bins->offsets[tiles] = static_cast<int32_t>(sum);
   bins->ids.resize(sum);
-  int32_t* ids = bins->ids.data();
   ParallelChunks(parts, [&](int64_t part) {
-    for_each_entry(part, [ids](int32_t id, int32_t& next) { ids[next++] = id; });
+    int32_t* next = bins->counts.data() + part * tiles;
+    const int32_t* first = bins->reached[part].data();
+    const int32_t* end = first + bins->reached[part].size();
+    for (const int32_t* entry = first; entry != end; ++entry) {
+      if (*entry >= 0) continue;
+      for (; first != entry; ++first) bins->ids[next[*first]++] = ~*entry;
+      ++first;  // past the splat's number
+    }
   });
 }
 
