@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct DemoOptions {
-  int iterations = 1200;
+  int iterations = 1500;
   int images = 40;
   int frames = 24;
   std::string device = "cpu";

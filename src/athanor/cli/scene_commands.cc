@@ -249,7 +249,7 @@ CommandAction SetUpSceneRender(CLI::App& app) {
   list.Add("channel", &o.channel, "what to show",
            {.choices = {"rgb", "depth", "alpha", "median_depth"}});
   list.Add("width", &o.width_px,
-           "width of the pictures, pixels; 0 = as the camera's (bare file: 800)",
+           "width of the pictures, pixels; 0 = as in training (bare file: 800)",
            {.min = 0, .max = 16384});
   list.Add("up", &o.up, "which way is up in a bare file",
            {.choices = {"x", "y", "z", "-x", "-y", "-z"}});
@@ -295,7 +295,7 @@ CommandAction SetUpSceneRender(CLI::App& app) {
     }
     const auto model = GaussianModel::FromCloud(scene.cloud, /*with_moments=*/false, device);
     const fs::path overview =
-        RenderPath(model, ResizePath(std::move(views), options.width_px),
+        RenderPath(model, ResizePath(std::move(views), options.width_px, scene.options.max_side_px),
                    RenderOptionsOf(scene.options), ChannelFromName(options.channel), out);
     std::cout << "pictures   " << out.string() << "\noverview   " << overview.string() << "\n";
     return 0;

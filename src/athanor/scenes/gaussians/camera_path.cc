@@ -194,12 +194,12 @@ std::vector<PathView> OrbitPath(const PosedImages& posed, int frames) {
   }
   // A single photograph, or all from one place, still gets a little sway.
   constexpr double kLeastSway = 3 * kPi / 180, kHighest = 80 * kPi / 180;
-  const auto middle_and_half = [&](const std::vector<double>& angles) {
-    const double low = Percentile(angles, 0.1), high = Percentile(angles, 0.9);
+  const auto middle_and_half = [&](const std::vector<double>& angles, double margin) {
+    const double low = Percentile(angles, margin), high = Percentile(angles, 1 - margin);
     return std::pair((low + high) / 2, std::max((high - low) / 2, kLeastSway));
   };
-  const auto [turn, half_turn] = middle_and_half(turns);
-  const auto [elevation, half_elevation] = middle_and_half(elevations);
+  const auto [turn, half_turn] = middle_and_half(turns, 0.1);
+  const auto [elevation, half_elevation] = middle_and_half(elevations, 0.25);
 
   const Camera camera = UndistortedCamera(posed.cameras.at(posed.images[0].camera));
   std::vector<PathView> path;

@@ -36,7 +36,8 @@ CaptureLayout FindLayout(const PosedImages& posed);
 // A smooth closed orbit of `frames` views, looking at the centre of the layout with the camera of
 // the first image. Around a capture that was taken from all sides it is a circle at the median
 // height and distance; otherwise an ellipse that stays where the photographs were taken (10th to
-// 90th percentile of azimuth and elevation), so that the scene is seen from where it is known.
+// 90th percentile of the azimuth, 25th to 75th of the elevation), so that the scene is seen from
+// where it is known.
 // Throws Error for no image or frames < 1.
 std::vector<PathView> OrbitPath(const PosedImages& posed, int frames);
 

@@ -140,8 +140,10 @@ TEST(RenderPathTest, WritesEveryFrameOfEveryChannel) {
   const Capture capture = MakeCapture(folder, 0, 0);
   std::vector<PathView> path(3, {capture.posed.cameras[0], Rigid3()});
   path[1].camera_from_world.translation.z() = 1;  // one step back: the wall is at 3
-  path = ResizePath(path, 24);
+  path = ResizePath(path, 24, 0);
   EXPECT_EQ(path[0].camera.height_px, 16);
+  EXPECT_EQ(ResizePath(path, 0, 12)[0].camera.width_px, 12);
+  EXPECT_EQ(ResizePath(path, 0, 100)[0].camera.width_px, 24) << "never enlarged";
   const GaussianModel wall = Wall(0.6f);
   for (const char* name : {"rgb", "alpha", "depth", "median_depth"}) {
     const fs::path out = folder / name;

@@ -51,7 +51,8 @@ DepthRange FindDepthRange(GaussianRenderer* renderer, const GaussianModel& model
   if (depths.empty()) return {};
   std::sort(depths.begin(), depths.end());
   DepthRange range = {depths[depths.size() / 50], depths[depths.size() - 1 - depths.size() / 50]};
-  range.far = std::max(range.far, 1.01f * range.near);
+  // The far end of the colour map is as dark as nothing at all: what is there stays clear of it.
+  range.far *= 1.25f;
   return range;
 }
 
@@ -76,12 +77,20 @@ Channel ChannelFromName(std::string_view name) {
   return Channel::kAlpha;
 }
 
-std::vector<PathView> ResizePath(std::vector<PathView> path, int width_px) {
-  if (width_px == 0) return path;
+std::vector<PathView> ResizePath(std::vector<PathView> path, int width_px, int max_side_px) {
   for (PathView& view : path) {
-    const double scale = static_cast<double>(width_px) / view.camera.width_px;
-    const auto height = static_cast<int>(std::lround(scale * view.camera.height_px));
-    view.camera = view.camera.Resized(width_px, std::max(1, height));
+    const Camera& camera = view.camera;
+    const int side = std::max(camera.width_px, camera.height_px);
+    double scale = 1;
+    if (width_px > 0) {
+      scale = static_cast<double>(width_px) / camera.width_px;
+    } else if (max_side_px > 0) {
+      scale = std::min(1.0, static_cast<double>(max_side_px) / side);
+    }
+    const auto scaled = [&](int pixels) {
+      return std::max(1, static_cast<int>(std::lround(scale * pixels)));
+    };
+    view.camera = camera.Resized(scaled(camera.width_px), scaled(camera.height_px));
   }
   return path;
 }

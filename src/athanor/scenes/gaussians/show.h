@@ -22,8 +22,9 @@ enum class Channel {
 // "rgb", "depth", "median_depth" or "alpha". Throws Error for others.
 Channel ChannelFromName(std::string_view name);
 
-// The views at `width_px` (0: as they are), heights in proportion.
-std::vector<PathView> ResizePath(std::vector<PathView> path, int width_px);
+// The views at `width_px`, heights in proportion. With 0, their size is kept, but views whose
+// longer side is above `max_side_px` (0: no limit) shrink to that.
+std::vector<PathView> ResizePath(std::vector<PathView> path, int width_px, int max_side_px);
 
 // Renders the views to folder/frame_0000.png and so on; depths of all frames are coloured on one
 // scale. Also writes folder/overview.png, a sheet of at most 12 of the frames, and returns its
