@@ -43,27 +43,12 @@ double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// Runs `body` in a process of its own; returns its peak memory in bytes.
-double PeakMemoryOf(const std::function<void()>& body) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    try {
-      body();
-    } catch (const std::exception& error) {
-      std::fprintf(stderr, "%s\n", error.what());
-      ::_exit(1);
-    }
-    ::_exit(0);
-  }
-  int status = 0;
-  rusage usage = {};
-  ::wait4(child, &status, 0, &usage);
-  ATHANOR_CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the measured process failed");
-  return 1024.0 * static_cast<double>(usage.ru_maxrss);
-}
+struct ProcessCost {
+  double seconds, peak_bytes;
+};
 
-// Seconds that a program takes; its output goes to `log`.
-double TimeOf(const std::vector<std::string>& command, const fs::path& log) {
+// Runs a program; its output goes to `log`.
+ProcessCost CostOf(const std::vector<std::string>& command, const fs::path& log) {
   const double start = Now();
   const pid_t child = ::fork();
   if (child == 0) {
@@ -76,10 +61,11 @@ double TimeOf(const std::vector<std::string>& command, const fs::path& log) {
     ::_exit(127);
   }
   int status = 0;
-  ::waitpid(child, &status, 0);
+  rusage usage = {};
+  ::wait4(child, &status, 0, &usage);
   ATHANOR_CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0, command[0], " failed: see ",
                 log.string());
-  return Now() - start;
+  return {Now() - start, 1024.0 * static_cast<double>(usage.ru_maxrss)};
 }
 
 // The capture as both programs read it: pinhole, at the training resolution.
@@ -148,9 +134,10 @@ Measured RunOpenSplat(const std::string& program, const fs::path& capture,
                       const std::string& held_out, const fs::path& test_list, int iterations,
                       const fs::path& out) {
   const auto run = [&](int n) {
-    return TimeOf({program, capture.string(), "-n", std::to_string(n), "--num-downscales", "0",
+    return CostOf({program, capture.string(), "-n", std::to_string(n), "--num-downscales", "0",
                    "--cpu", "--val", "--val-image", held_out, "-o", out.string()},
-                  fs::path(out).replace_extension(".log"));
+                  fs::path(out).replace_extension(".log"))
+        .seconds;
   };
   const int first = std::min(kWarmUp, iterations / 2);
   const double short_run = run(first);
@@ -173,28 +160,36 @@ void PrintRow(const std::string& what, const std::string& target, const Measured
   std::fflush(stdout);
 }
 
+// One run of the memory measurement, in a process of its own: this program with --memory.
+void TrainForMemory(const fs::path& work, int points) {
+  SyntheticSceneOptions scene;
+  scene.num_images = 4;
+  scene.num_points = points;
+  const fs::path capture = work / StrCat("memory_", points);
+  if (!fs::exists(capture / "sparse")) WriteSyntheticCapture(capture, scene);
+  fs::remove_all(work / "memory_run");
+  ReconstructOptions options;
+  options.iterations = 60;
+  options.coarse_levels = 0;
+  options.sh_interval = 10;  // degree 3 from step 30
+  options.test_every = 0;
+  options.checkpoint_every = 0;
+  // Densified too, since that moves rows about; nothing is asked for, so the count stays.
+  options.densify_from = 10, options.densify_until = 60, options.densify_every = 20;
+  options.densify_gradient = 1e9, options.prune_opacity = 0;
+  // Stopped before the scene is written: this is about training.
+  int step = 0;
+  Reconstruct(capture, work / "memory_run", options, /*resume=*/false,
+              [&] { return ++step == 59; });
+}
+
 // Bytes of peak memory per Gaussian in training: the slope between two sizes of one scene.
-double TrainingBytesPerGaussian(const fs::path& work) {
+double TrainingBytesPerGaussian(const std::string& program, const fs::path& work) {
   const auto peak = [&](int points) {
-    SyntheticSceneOptions scene;
-    scene.num_images = 4;
-    scene.num_points = points;
-    const fs::path capture = work / StrCat("memory_", points);
-    if (!fs::exists(capture)) WriteSyntheticCapture(capture, scene);
-    return PeakMemoryOf([&] {
-      fs::remove_all(work / "memory_run");
-      ReconstructOptions options;
-      options.iterations = 60;
-      options.coarse_levels = 0;
-      options.sh_interval = 10;  // degree 3 from step 30
-      options.test_every = 0;
-      options.checkpoint_every = 0;
-      // Densified once, since that moves rows about; nothing is asked for, so the count stays.
-      options.densify_from = 10, options.densify_until = 60, options.densify_every = 20;
-      options.densify_gradient = 1e9, options.prune_opacity = 0;
-      RunFolder folder(work / "memory_run");
-      Reconstruct(capture, work / "memory_run", options, false, [] { return false; });
-    });
+    const std::vector<std::string> command = {program, "--work", work.string(), "--memory",
+                                              std::to_string(points)};
+    CostOf(command, work / "memory.log");  // makes the capture
+    return CostOf(command, work / "memory.log").peak_bytes;
   };
   constexpr int kFew = 100'000, kMany = 400'000;
   return (peak(kMany) - peak(kFew)) / (kMany - kFew);
@@ -236,7 +231,7 @@ double ChannelRatio(const fs::path& capture, const fs::path& scene) {
 int Main(int argc, char** argv) {
   std::string fox, opensplat;
   fs::path work = fs::temp_directory_path() / "athanor_benchmark";
-  int iterations = 300;
+  int iterations = 300, memory_points = 0;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string flag = argv[i], value = argv[i + 1];
     if (flag == "--fox") {
@@ -245,6 +240,8 @@ int Main(int argc, char** argv) {
       opensplat = value;
     } else if (flag == "--work") {
       work = value;
+    } else if (flag == "--memory") {
+      memory_points = std::stoi(value);
     } else if (flag == "--iterations") {
       iterations = std::stoi(value);
     } else {
@@ -253,6 +250,10 @@ int Main(int argc, char** argv) {
   }
   SetLogLevel(LogLevel::kWarning);
   MakeFolder(work);
+  if (memory_points > 0) {
+    TrainForMemory(work, memory_points);
+    return 0;
+  }
   const fs::path test_list = work / "held_out.txt";
   std::printf("%d threads, first %d iterations\n\n", NumThreads(), iterations);
   std::printf("| setting | target | Athanor | OpenSplat | time ratio |\n|---|---|---|---|---|\n");
@@ -299,7 +300,7 @@ int Main(int argc, char** argv) {
                 ChannelRatio(capture, work / "run" / "scene.ply"));
   }
   std::printf("training memory: %.0f bytes per Gaussian (target: at most 500)\n",
-              TrainingBytesPerGaussian(work));
+              TrainingBytesPerGaussian(argv[0], work));
   return 0;
 }
 

@@ -19,9 +19,7 @@ struct AlignedAllocator {
   T* allocate(size_t n) {
     return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t(kCacheLineBytes)));
   }
-  void deallocate(T* data, size_t) {
-    ::operator delete(data, std::align_val_t(kCacheLineBytes));
-  }
+  void deallocate(T* data, size_t) { ::operator delete(data, std::align_val_t(kCacheLineBytes)); }
   bool operator==(const AlignedAllocator&) const { return true; }
 };
 

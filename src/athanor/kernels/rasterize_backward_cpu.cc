@@ -1,3 +1,5 @@
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -18,16 +20,29 @@ namespace {
 // threads take as they become free. A splat whose tiles lie in one part has its gradient added in
 // place; one that straddles parts gets a slot for each of them, and the slots are added up in order
 // afterwards. So nothing is atomic, and the sums come out the same whatever the number of threads.
+struct GradientPlace {
+  SplatGradient* splat;
+  float* features;  // [C]
+};
+
+constexpr int32_t kInPlace = std::numeric_limits<int32_t>::min();
+
 struct GradientSink {
+  int channels;
   SplatGradient* splats;  // [N]
   float* features;        // [N,C]
   const int32_t* slots;   // [N]: slot in part 0, had it one there; kInPlace: no slots
   SplatGradient* slot_splats;
   float* slot_features;
   int part;
-};
 
-constexpr int32_t kInPlace = std::numeric_limits<int32_t>::min();
+  GradientPlace Find(int32_t id) const {
+    const int32_t first_slot = slots[id];
+    if (first_slot == kInPlace) return {splats + id, features + static_cast<size_t>(id) * channels};
+    const int32_t slot = first_slot + part;
+    return {slot_splats + slot, slot_features + static_cast<size_t>(slot) * channels};
+  }
+};
 
 }  // namespace
 }  // namespace athanor
@@ -44,13 +59,21 @@ HWY_BEFORE_NAMESPACE();
 namespace athanor {
 namespace HWY_NAMESPACE {
 
+// Moments of q = alpha dL/dalpha over the pixels of a splat give all gradients of its shape.
+enum Sum { kQ, kQx, kQy, kQxx, kQxy, kQyy, kAbsX, kAbsY, kFirstFeature };
+constexpr int kMaxFeatureSums = 4;  // more channels than this are summed splat by splat
+constexpr int kMaxSums = kFirstFeature + kMaxFeatureSums;
+
 struct BackwardScratch {
   SplatBatch batch;
   TileTransmittance transmittance;
   alignas(64) float remaining[kTilePixels];  // what lies behind, times the gradient of the image
   AlignedVector<float> d_image;              // [C (+1 for depth)][kTilePixels]
   std::vector<float> features;               // [kBatch][C (+1)]
-  AlignedVector<float> d_features;           // [C (+1)][kLanes]
+  // Sums over the pixels, lane by lane, of what a batch needs: see Sum.
+  alignas(64) float sums[kMaxSums][kBatch][kLanes];
+  alignas(64) float totals[kMaxSums][kBatch];
+  AlignedVector<float> d_features;  // [C (+1)][kLanes]
 };
 
 // Up to kTileSize values of a row of pixels, zeros behind them.
@@ -122,7 +145,10 @@ HWY_ATTR void BackwardTile(const RasterizeBackwardArgs& args, const GradientSink
       float* to = scratch->features.data() + i * blended;
       for (int c = 0; c < channels; ++c) to[c] = from[c];
       if (blended > channels) to[channels] = args.splats[ids[i]].depth;
+      hwy::Prefetch(sink.slots + ids[i]);
+      hwy::Prefetch(sink.splats + ids[i]);
     }
+    uint32_t reached_splats = 0;
     for (int i = 0; i < count; ++i) {
       uint64_t segments = transmittance.live & batch.Segments(i);
       if (segments == 0) continue;
@@ -132,7 +158,6 @@ HWY_ATTR void BackwardTile(const RasterizeBackwardArgs& args, const GradientSink
       const float from_top = static_cast<float>(place.y) + 0.5f - batch.y[i];
       const Splat& splat = args.splats[ids[i]];
 
-      // Moments of q = alpha dL/dalpha over the pixels give all gradients of the splat's shape.
       V q0 = hn::Zero(d), qx = q0, qy = q0, qxx = q0, qxy = q0, qyy = q0;
       V abs_x = q0, abs_y = q0;
       V d_feature[kBlended > 0 ? kBlended : 1];
@@ -200,32 +225,51 @@ HWY_ATTR void BackwardTile(const RasterizeBackwardArgs& args, const GradientSink
         }
       }
       if (!reached_any) continue;
-
-      const auto sum = [d](V v) { return hn::GetLane(hn::SumOfLanes(d, v)); };
-      const int32_t first_slot = sink.slots[ids[i]];
-      const int32_t slot = first_slot == kInPlace ? -1 : first_slot + sink.part;
-      SplatGradient& out = slot < 0 ? sink.splats[ids[i]] : sink.slot_splats[slot];
-      float* out_features = slot < 0 ? sink.features + static_cast<size_t>(ids[i]) * channels
-                                     : sink.slot_features + static_cast<size_t>(slot) * channels;
-      const float sum_x = sum(qx), sum_y = sum(qy);
-      out.x += splat.a * sum_x + splat.b * sum_y;
-      out.y += splat.b * sum_x + splat.c * sum_y;
-      out.a -= 0.5f * sum(qxx);
-      out.b -= sum(qxy);
-      out.c -= 0.5f * sum(qyy);
-      out.opacity += sum(q0) / splat.opacity;
+      reached_splats |= 1u << i;
+      auto& sums = scratch->sums;
+      hn::Store(q0, d, sums[kQ][i]);
+      hn::Store(qx, d, sums[kQx][i]);
+      hn::Store(qy, d, sums[kQy][i]);
+      hn::Store(qxx, d, sums[kQxx][i]);
+      hn::Store(qxy, d, sums[kQxy][i]);
+      hn::Store(qyy, d, sums[kQyy][i]);
       if constexpr (kAbsolute) {
-        out.abs_x += sum(abs_x);
-        out.abs_y += sum(abs_y);
+        hn::Store(abs_x, d, sums[kAbsX][i]);
+        hn::Store(abs_y, d, sums[kAbsY][i]);
       }
-      for (int c = 0; c < blended; ++c) {
-        float total;
-        if constexpr (kBlended > 0) {
-          total = sum(d_feature[c]);
-        } else {
-          total = sum(hn::Load(d, scratch->d_features.data() + c * kLanes));
+      if constexpr (kBlended > 0) {
+        for (int c = 0; c < kBlended; ++c) hn::Store(d_feature[c], d, sums[kFirstFeature + c][i]);
+      } else {
+        const GradientPlace place_of = sink.Find(ids[i]);
+        float* out = place_of.features;
+        for (int c = 0; c < blended; ++c) {
+          const V lanes = hn::Load(d, scratch->d_features.data() + c * kLanes);
+          (c < channels ? out[c] : place_of.splat->depth) += hn::GetLane(hn::SumOfLanes(d, lanes));
         }
-        (c < channels ? out_features[c] : out.depth) += total;
+      }
+    }
+
+    if (reached_splats == 0) continue;
+    auto& totals = scratch->totals;
+    for (int sum = 0; sum < kFirstFeature + kBlended; ++sum) {
+      if (kAbsolute || (sum != kAbsX && sum != kAbsY)) SumRows(scratch->sums[sum], totals[sum]);
+    }
+    for (; reached_splats != 0; reached_splats &= reached_splats - 1) {
+      const int i = std::countr_zero(reached_splats);
+      const Splat& splat = args.splats[ids[i]];
+      const GradientPlace out = sink.Find(ids[i]);
+      out.splat->x += splat.a * totals[kQx][i] + splat.b * totals[kQy][i];
+      out.splat->y += splat.b * totals[kQx][i] + splat.c * totals[kQy][i];
+      out.splat->a -= 0.5f * totals[kQxx][i];
+      out.splat->b -= totals[kQxy][i];
+      out.splat->c -= 0.5f * totals[kQyy][i];
+      out.splat->opacity += totals[kQ][i] / splat.opacity;
+      if constexpr (kAbsolute) {
+        out.splat->abs_x += totals[kAbsX][i];
+        out.splat->abs_y += totals[kAbsY][i];
+      }
+      for (int c = 0; c < kBlended; ++c) {
+        (c < channels ? out.features[c] : out.splat->depth) += totals[kFirstFeature + c][i];
       }
     }
   }
@@ -233,7 +277,7 @@ HWY_ATTR void BackwardTile(const RasterizeBackwardArgs& args, const GradientSink
 
 HWY_ATTR void BackwardTiles(const RasterizeBackwardArgs& args, const GradientSink& sink, int begin,
                             int end) {
-  BackwardScratch scratch;
+  BackwardScratch scratch = {};
   const int blended = args.channels + (args.d_depth != nullptr ? 1 : 0);
   const auto tile_function = [&]() HWY_ATTR {
     if (blended == 3) return args.absolute ? &BackwardTile<3, true> : &BackwardTile<3, false>;
@@ -321,8 +365,9 @@ void RasterizeBackwardCpu(const RasterizeBackwardArgs& args) {
   std::vector<SplatGradient> slot_splats(num_slots);
   std::vector<float> slot_features(static_cast<size_t>(num_slots) * channels);
   ParallelChunks(parts, [&](int64_t part) {
-    const GradientSink sink = {args.d_splats,      args.d_features,      slots.data(),
-                               slot_splats.data(), slot_features.data(), static_cast<int>(part)};
+    const GradientSink sink = {
+        channels,           args.d_splats,        args.d_features,       slots.data(),
+        slot_splats.data(), slot_features.data(), static_cast<int>(part)};
     HWY_DYNAMIC_DISPATCH(BackwardTiles)(args, sink, part == 0 ? 0 : ends[part - 1], ends[part]);
   });
   for (const Straddler& straddler : straddlers) {
