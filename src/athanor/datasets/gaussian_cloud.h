@@ -64,7 +64,7 @@ GaussianFormat GaussianFormatFromPath(const std::filesystem::path& path);
 // The cameras of gsplat's test_garden.npz (three views of Mip-NeRF 360's garden, without their
 // photographs: names "0", "1", "2" and empty paths) and its coloured points. ReadGaussians turns
 // each point into a round Gaussian of its colour, opacity 0.9, whose standard deviation is the root
-// of the mean squared distance to its 3 nearest neighbours. Throws Error.
+// of the mean squared distance to its 3 nearest neighbours, at most 4 medians. Throws Error.
 PosedImages ReadGardenViews(const std::filesystem::path& path);
 
 }  // namespace athanor

@@ -25,6 +25,8 @@ constexpr float kPointOpacity = 0.9f;
 constexpr int kNeighbors = 3;
 // Points that lie upon each other would get a Gaussian of size 0.
 constexpr float kMinVariance = 1e-7f;
+// A point far from all others would cover the picture: no scale is larger than this many medians.
+constexpr float kMaxScaleInMedians = 4.0f;
 
 struct Member {
   uint16_t method;  // 0 stored, 8 deflated
@@ -231,6 +233,7 @@ int ReadSize(Archive& archive, std::string_view key, std::string_view name) {
 std::vector<ColoredPoint> ReadPoints(Archive& archive, std::string_view name) {
   const Array means = archive.Read("means3d", "<f4", {0, 3});
   const Array colors = archive.Read("colors", "|u1", {0, 3});
+  ATHANOR_CHECK(means.shape[0] > 0, name, ": expected at least 1 point, found none");
   ATHANOR_CHECK(means.shape[0] == colors.shape[0], name, ": expected as many colours as points, ",
                 "found ", colors.shape[0], " and ", means.shape[0]);
   std::vector<ColoredPoint> points(means.shape[0]);
@@ -261,8 +264,12 @@ GaussianCloud DecodeGardenNpz(std::string_view bytes, std::string_view name) {
   }
   const std::vector<float> squared =
       MeanSquaredDistanceToNearest(cloud.means.data(), cloud.size(), kNeighbors);
+  std::vector<float> sorted = squared;
+  std::nth_element(sorted.begin(), sorted.begin() + sorted.size() / 2, sorted.end());
+  const float max_variance =
+      std::max(kMinVariance, kMaxScaleInMedians * kMaxScaleInMedians * sorted[sorted.size() / 2]);
   for (size_t i = 0; i < points.size(); ++i) {
-    const float log_scale = 0.5f * std::log(std::max(squared[i], kMinVariance));
+    const float log_scale = 0.5f * std::log(std::clamp(squared[i], kMinVariance, max_variance));
     std::fill_n(&cloud.log_scales[i * 3], 3, log_scale);
     cloud.opacity_logits[i] = std::log(kPointOpacity / (1 - kPointOpacity));
   }

@@ -23,6 +23,7 @@
 #include "athanor/scenes/gaussians/densify.h"
 #include "athanor/scenes/gaussians/exposure.h"
 #include "athanor/scenes/gaussians/gaussian_model.h"
+#include "athanor/scenes/gaussians/open_scene.h"
 #include "athanor/scenes/gaussians/renderer.h"
 #include "athanor/scenes/gaussians/run_folder.h"
 
@@ -128,7 +129,7 @@ class Trainer {
   int ImageAt(int64_t step) const;
   int LevelAt(int64_t step) const;
   void Optimize(const PinholeView& view);
-  void Refine(const PinholeView& view);
+  void Refine();
   int64_t DensifyUntil() const;
   uint64_t SeedAt(int64_t step) const {
     return MixBits(static_cast<uint64_t>(options_.seed) * 0x9e3779b97f4a7c15ull + step);
@@ -151,15 +152,6 @@ class Trainer {
   double loss_ = 0, l1_ = 0, ssim_ = 0, depth_loss_ = 0;
 };
 
-ViewOptions MakeViewOptions(const ReconstructOptions& options) {
-  ViewOptions view;
-  view.max_side_px = options.max_side_px;
-  view.cache_bytes = options.cache_mb << 20;
-  const uint8_t level = options.background == "white" ? 255 : 0;
-  view.background = {level, level, level};
-  return view;
-}
-
 GaussianModel StartingModel(const PosedImages& posed, const ReconstructOptions& options,
                             const c10::Device& device) {
   ATHANOR_CHECK(!posed.points.empty(), posed.source,
@@ -177,13 +169,11 @@ Trainer::Trainer(const PosedImages& posed, const RunFolder& run, const Reconstru
       device_(ParseDevice(options.device)),
       train_(MakeSplit(posed, options).train),
       extent_(SceneExtent(posed, train_)),
-      views_(posed, MakeViewOptions(options)),
+      views_(posed, ViewOptionsOf(options)),
       model_(StartingModel(posed, options, device_)),
       exposure_(options.exposure ? static_cast<int64_t>(posed.images.size()) : 0, device_) {
   statistics_.Reset(model_);
-  render_options_.project.antialias = options.antialias;
-  const float level = options.background == "white" ? 1.0f : 0.0f;
-  std::fill_n(render_options_.background, 3, level);
+  render_options_ = RenderOptionsOf(options);
   render_options_.depth = options.depth_weight > 0;
 }
 
@@ -281,7 +271,7 @@ void Trainer::Step() {
   }
   Optimize(view);
   ++step_;
-  Refine(view);
+  Refine();
   ATHANOR_CHECK(std::isfinite(loss_), "training: the loss of step ", step_, " (image ",
                 posed_.images[index].name, ") is not finite");
 }
@@ -323,7 +313,7 @@ void Trainer::Optimize(const PinholeView& view) {
   }
 }
 
-void Trainer::Refine(const PinholeView&) {
+void Trainer::Refine() {
   const bool due = step_ > options_.densify_from && step_ < DensifyUntil() &&
                    step_ % std::max(1, options_.densify_every) == 0;
   if (options_.strategy == "mcmc") {
