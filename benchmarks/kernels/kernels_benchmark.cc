@@ -1,12 +1,14 @@
 // Each kernel alone, on one scene: 100,000 Gaussians of about 6 px, 960 x 540, SH degree 3.
 //
-// Counters: `ns_per` item (Gaussian, tile entry or pixel) and, where the arrays are larger than the
-// caches, the bytes per second that must pass between memory and core.
+// Counters: time `per_item` (Gaussian, tile entry, or pixel and channel) and, where the arrays are
+// larger than the caches, the bytes per second that must pass between memory and core.
+// BM_MemoryCopy says how many of these the machine can do.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
 #include <vector>
 
+#include "athanor/base/parallel.h"
 #include "athanor/base/random.h"
 #include "athanor/kernels/gaussian_step.h"
 #include "athanor/kernels/image_loss.h"
@@ -85,8 +87,8 @@ struct Scene {
 };
 
 void SetPerItem(benchmark::State& state, double items, double bytes = 0) {
-  state.counters["ns_per"] = benchmark::Counter(
-      items * 1e-9, benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
+  state.counters["per_item"] = benchmark::Counter(
+      items, benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
   if (bytes > 0) {
     state.counters["bytes"] =
         benchmark::Counter(bytes, benchmark::Counter::kIsIterationInvariantRate);
@@ -181,6 +183,19 @@ void BM_GaussianStep(benchmark::State& state) {
              kGaussians * (2.0 * (59 * 4 + 196) + sizeof(Splat) + sizeof(SplatGradient) + 24));
 }
 
+void BM_MemoryCopy(benchmark::State& state) {
+  constexpr int64_t kFloats = int64_t{1} << 25, kPiece = 1 << 16;
+  std::vector<float> from(kFloats, 1.0f), to(kFloats);
+  for (auto _ : state) {
+    ParallelFor(kFloats, kPiece, [&](int64_t begin, int64_t end) {
+      std::copy(from.begin() + begin, from.begin() + end, to.begin() + begin);
+    });
+    benchmark::ClobberMemory();
+  }
+  SetPerItem(state, kFloats, 8.0 * kFloats);
+}
+
+BENCHMARK(BM_MemoryCopy)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(BM_Project)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(BM_SphericalHarmonics)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(BM_TileBinning)->UseRealTime()->Unit(benchmark::kMillisecond);

@@ -50,6 +50,7 @@ struct ProcessCost {
 // Runs a program; its output goes to `log`.
 ProcessCost CostOf(const std::vector<std::string>& command, const fs::path& log) {
   const double start = Now();
+  std::fflush(nullptr);
   const pid_t child = ::fork();
   if (child == 0) {
     if (std::freopen(log.c_str(), "w", stdout) == nullptr) ::_exit(126);

@@ -68,25 +68,31 @@ GaussianModel GaussianModel::FromPoints(const std::vector<ColoredPoint>& points,
                                         float opacity, float scale_factor, c10::Device device) {
   ATHANOR_CHECK(!points.empty(), "a scene needs at least 1 point to start from, found none");
   const auto n = static_cast<int64_t>(points.size());
-  GaussianCloud cloud;
-  cloud.sh_degree = sh_degree;
-  cloud.Resize(n);
-  for (int64_t i = 0; i < n; ++i) std::copy_n(points[i].position, 3, cloud.means.data() + 3 * i);
-  const std::vector<float> distance2 = MeanSquaredDistanceToNearest(cloud.means.data(), n, 3);
-  const float logit = std::log(opacity / (1 - opacity));
-  const int k = cloud.sh_coefficients();
-  std::fill(cloud.sh.begin(), cloud.sh.end(), 0.0f);
+  GaussianModel model(sh_degree, /*with_moments=*/true, device);
+  model.Reserve(n);
+  model.size_ = n;
+  std::vector<float> positions(3 * n);
+  for (int64_t i = 0; i < n; ++i) std::copy_n(points[i].position, 3, positions.data() + 3 * i);
+  const std::vector<float> distance2 = MeanSquaredDistanceToNearest(positions.data(), n, 3);
+  const at::Tensor log_scales = at::empty({n, 1}, at::kFloat);
   for (int64_t i = 0; i < n; ++i) {
-    const float scale = scale_factor * std::sqrt(std::max(distance2[i], 1e-7f));
-    std::fill_n(cloud.log_scales.data() + 3 * i, 3, std::log(scale));
-    const float identity[] = {1, 0, 0, 0};
-    std::copy_n(identity, 4, cloud.quats.data() + 4 * i);
-    cloud.opacity_logits[i] = logit;
-    for (int c = 0; c < 3; ++c) {
-      cloud.sh[(3 * i + c) * k] = (static_cast<float>(points[i].color[c]) / 255.0f - 0.5f) / kSh0;
-    }
+    log_scales.data_ptr<float>()[i] =
+        std::log(scale_factor * std::sqrt(std::max(distance2[i], 1e-7f)));
   }
-  return FromCloud(cloud, /*with_moments=*/true, device);
+  const at::Tensor base_colors = at::empty({n, 3}, at::kFloat);
+  for (int64_t i = 0; i < 3 * n; ++i) {
+    base_colors.data_ptr<float>()[i] =
+        (static_cast<float>(points[i / 3].color[i % 3]) / 255.0f - 0.5f) / kSh0;
+  }
+  model.means().copy_(at::from_blob(positions.data(), {n, 3}, at::kFloat));
+  model.quats().zero_().select(1, 0).fill_(1);
+  model.log_scales().copy_(log_scales.expand({n, 3}));
+  model.opacity_logits().fill_(std::log(opacity / (1 - opacity)));
+  model.sh().zero_().select(2, 0).copy_(base_colors);
+  for (const Column& column : model.Columns()) {
+    if (column.is_moment) column.tensor->narrow(0, 0, n).zero_();
+  }
+  return model;
 }
 
 GaussianModel GaussianModel::FromCloud(const GaussianCloud& cloud, bool with_moments,
