@@ -10,23 +10,13 @@
 #include "athanor/base/options.h"
 #include "athanor/base/parallel.h"
 #include "athanor/base/random.h"
+#include "athanor/base/test_util.h"
 
 namespace athanor {
 namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-// The message of the Error that `f` throws; empty when it throws none.
-template <typename F>
-std::string ErrorOf(F&& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return {};
-}
 
 std::filesystem::path TestFolder(const char* name) {
   const auto folder = std::filesystem::path(testing::TempDir()) / "athanor base tests é" / name;

@@ -10,20 +10,10 @@
 #include <type_traits>
 
 #include "athanor/base/error.h"
+#include "athanor/base/test_util.h"
 #include "athanor/media/image.h"
 
 namespace athanor {
-
-// The message of the Error that `f` throws; empty when it throws none.
-template <typename F>
-std::string ErrorOf(F&& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return {};
-}
 
 // An empty folder with a name that shells and careless code stumble over.
 inline std::filesystem::path TestFolder(const std::string& name) {

@@ -9,6 +9,7 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/random.h"
+#include "athanor/base/test_util.h"
 #include "athanor/geometry/rigid3.h"
 
 namespace athanor {
@@ -19,16 +20,6 @@ using ::testing::HasSubstr;
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-template <typename F>
-std::string ErrorOf(F&& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return {};
-}
 
 // The camera of a phone, as COLMAP found it.
 Camera PhoneCamera() {

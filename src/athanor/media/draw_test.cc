@@ -8,6 +8,7 @@
 #include <set>
 
 #include "athanor/base/error.h"
+#include "athanor/base/test_util.h"
 #include "athanor/media/plot.h"
 
 namespace athanor {
@@ -18,16 +19,6 @@ using ::testing::HasSubstr;
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr Color kRed = {255, 0, 0};
-
-template <typename F>
-std::string ErrorOf(F&& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return {};
-}
 
 Color At(const Image& image, int x, int y) {
   const uint8_t* p = image.at(x, y);

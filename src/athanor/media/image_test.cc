@@ -13,6 +13,7 @@
 #include "athanor/base/hash.h"
 #include "athanor/base/parallel.h"
 #include "athanor/base/random.h"
+#include "athanor/base/test_util.h"
 
 namespace athanor {
 namespace {
@@ -22,16 +23,6 @@ using ::testing::AnyOf;
 using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-template <typename F>
-std::string ErrorOf(F&& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return {};
-}
 
 std::filesystem::path TestFolder(const char* name) {
   const auto folder = std::filesystem::path(testing::TempDir()) / "athanor media tests é" / name;

@@ -7,6 +7,7 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/parallel.h"
+#include "athanor/base/test_util.h"
 
 namespace athanor {
 namespace {
@@ -14,16 +15,6 @@ namespace {
 using ::testing::Each;
 using ::testing::HasSubstr;
 using ::testing::Ne;
-
-template <typename F>
-std::string ErrorOf(F&& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return {};
-}
 
 // A wall at z = 1 with a smooth pattern on it.
 double Wall(double x, double y, int channel) {

@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "athanor/base/random.h"
+#include "athanor/base/test_util.h"
 #include "athanor/ops/device.h"
 #include "athanor/ops/rasterize.h"
 #include "athanor/ops/rasterize_reference.h"
@@ -26,17 +27,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-// The message of the Error that `f` throws; empty when it throws none.
-template <typename F>
-std::string ErrorOf(F&& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return {};
-}
 
 // One line that says all of this.
 template <typename... Parts>
