@@ -1,0 +1,64 @@
+// Instances of meshes that rays can be cast into: Embree behind a small interface. The meshes are
+// built once, the instances move every step.
+#pragma once
+
+#include <Eigen/Core>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "athanor/geometry/rigid3.h"
+#include "athanor/simulation/mesh.h"
+
+namespace athanor {
+
+struct MeshInstance {
+  int mesh = 0;  // from RayWorld::AddMesh
+  Rigid3 world_from_mesh;
+  int32_t object = 0;  // id that hits report: what the caller calls this object; >= 0
+  // The first material's colour is replaced by this when it is not negative (paint of cars,
+  // shirts).
+  Eigen::Vector3f paint = Eigen::Vector3f::Constant(-1);
+};
+
+struct RayHit {
+  float distance = 0;        // metres along the unit direction; infinity for none
+  int32_t instance = -1;     // index into the instances; -1 for none
+  int32_t object = -1;       // MeshInstance::object
+  uint16_t part = 0;         // into Mesh::parts
+  uint16_t material = 0;     // into Mesh::materials
+  Eigen::Vector3f position;  // mesh frame, for patterns
+  Eigen::Vector2f uv;        // when the mesh has it
+  Eigen::Vector3f normal;    // world frame, unit, towards the ray's origin; smooth when the mesh is
+  Eigen::Vector3f geometric_normal;  // of the triangle itself
+};
+
+// Casting is thread-safe; changing is not.
+class RayWorld {
+ public:
+  RayWorld();
+  ~RayWorld();
+  RayWorld(RayWorld&&) noexcept;
+  RayWorld& operator=(RayWorld&&) noexcept;
+
+  // Takes the mesh and builds its hierarchy. Throws Error for indices out of range or a vertex that
+  // is not finite.
+  int AddMesh(Mesh mesh);
+  const Mesh& mesh(int index) const;
+
+  // What the world holds from now on.
+  void SetInstances(std::vector<MeshInstance> instances);
+  const std::vector<MeshInstance>& instances() const;
+
+  RayHit Cast(const Eigen::Vector3f& origin, const Eigen::Vector3f& direction,
+              float max_distance) const;
+  // True when anything lies within `max_distance`. Quicker than Cast.
+  bool Occluded(const Eigen::Vector3f& origin, const Eigen::Vector3f& direction,
+                float max_distance) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace athanor
