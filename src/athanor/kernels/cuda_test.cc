@@ -574,8 +574,8 @@ TEST_F(CudaTest, ImageLossAgrees) {
 
 // The parameters and moments of a scene: here, or copied to the device.
 struct StepState {
-  std::vector<std::vector<float>> arrays;  // means quats log_scales logits sh, geometry 1 2, sh 2
-  std::vector<uint16_t> sh_first;
+  std::vector<std::vector<float>> arrays;  // means quats log_scales logits sh, second moments
+  std::vector<uint16_t> first;             // moments
 
   StepState(const Scene& s, int k) {
     arrays = {s.means,
@@ -583,11 +583,9 @@ struct StepState {
               s.log_scales,
               s.opacity_logits,
               UniformValues(3 * k * Scene::kNum, 21, -1, 1),
-              UniformValues(11 * Scene::kNum, 22, -0.1f, 0.1f),
-              UniformValues(11 * Scene::kNum, 23, 0.1f, 1),
-              UniformValues(3 * Scene::kNum, 24, 0.1f, 1)};
-    for (int64_t i = 0; i < 3 * k * Scene::kNum; ++i) {
-      sh_first.push_back(static_cast<uint16_t>(0x3c00 + i % 512 + (i % 2) * 0x8000));  // +- 0.01
+              UniformValues(kNumMoments * Scene::kNum, 23, 0.1f, 1)};
+    for (int64_t i = 0; i < kNumMoments * Scene::kNum; ++i) {
+      first.push_back(static_cast<uint16_t>(0x3c00 + i % 512 + (i % 2) * 0x8000));  // +- 0.01
     }
   }
 };
@@ -640,16 +638,16 @@ TEST_F(CudaTest, GaussianStepAgrees) {
     GaussianStepArgs device_args = args;
     auto& a = after.arrays;
     args.parameters = {a[0].data(), a[1].data(), a[2].data(), a[3].data(), a[4].data()};
-    args.moments = {a[5].data(), a[6].data(), after.sh_first.data(), a[7].data()};
+    args.moments = {after.first.data(), a[5].data()};
     args.splats = splats.data(), args.colors = colors.data();
     args.d_splats = d_splats.data(), args.d_colors = d_colors.data();
     GaussianStepCpu(args);
 
     std::deque<DeviceArray<float>> d;
     for (const auto& array : before.arrays) d.emplace_back(array);
-    const DeviceArray<uint16_t> device_sh_first(before.sh_first);
     device_args.parameters = {d[0].data(), d[1].data(), d[2].data(), d[3].data(), d[4].data()};
-    device_args.moments = {d[5].data(), d[6].data(), device_sh_first.data(), d[7].data()};
+    const DeviceArray<uint16_t> device_first(before.first);
+    device_args.moments = {device_first.data(), d[5].data()};
     device_args.splats = device_splats.data(), device_args.colors = device_colors.data();
     device_args.d_splats = device_d_splats.data();
     device_args.d_colors = device_d_colors.data();
@@ -658,13 +656,13 @@ TEST_F(CudaTest, GaussianStepAgrees) {
       const auto expected = Difference(a[k], before.arrays[k]);
       EXPECT_LT(RelativeError(Difference(d[k].Host(), before.arrays[k]), expected), 2e-3) << k;
     }
-    const auto sh_first = device_sh_first.Host();
-    EXPECT_LT(RelativeError(FromBfloat16(sh_first), FromBfloat16(after.sh_first)), 1e-3);
+    EXPECT_LT(RelativeError(FromBfloat16(device_first.Host()), FromBfloat16(after.first)), 1e-3);
     if (!c.visible_only) continue;
+    const auto sh = d[4].Host();
     for (int64_t i = 0; i < Scene::kNum; ++i) {
       if (splats[i].radius > 0) continue;
-      EXPECT_TRUE(std::equal(sh_first.begin() + 3 * c.k * i, sh_first.begin() + 3 * c.k * (i + 1),
-                             before.sh_first.begin() + 3 * c.k * i));
+      EXPECT_TRUE(std::equal(sh.begin() + 3 * c.k * i, sh.begin() + 3 * c.k * (i + 1),
+                             before.arrays[4].begin() + 3 * c.k * i));
     }
   }
 }

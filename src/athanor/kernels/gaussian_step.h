@@ -1,11 +1,13 @@
 // One optimiser step for Gaussians: gradients of splats and colours flow back through projection
 // and spherical harmonics straight into Adam. Parameter gradients never reach memory.
 //
-// Moments of the spherical harmonics are small: for any direction, the mean of Y_k^2 over a band is
-// 1 / 4pi (Unsoeld's theorem), so the mean squared gradient of a band is that of the colour over
-// 4pi and one second moment per channel serves all coefficients (for DC it is exactly Adam's). Like
-// VectorAdam (Ling et al. 2022) the step then does not depend on the frame. First moments of the
-// harmonics are kept as bfloat16.
+// Spherical harmonics are most of a Gaussian's bytes, so their optimiser state is small:
+// - For any direction, the mean of Y_k^2 over a band is 1 / 4pi (Unsoeld's theorem), so the mean
+//   squared gradient of a band is that of the colour over 4pi, and the second moment of DC serves
+//   all coefficients of its channel. Like VectorAdam (Ling et al. 2022), the step of a band then
+//   does not depend on the frame.
+// - Coefficients above DC have no first moment: it delays a gradient, and does not change what the
+//   steps add up to. Their learning rate is low, so nothing is to be damped.
 #pragma once
 
 #include <cstdint>
@@ -22,12 +24,12 @@ struct GaussianParameters {
   float* sh;              // [N,3,K]
 };
 
-// Adam's moments; zero for a new Gaussian. 196 bytes per Gaussian at K = 16.
+// Adam's moments; zero for a new Gaussian. 84 bytes per Gaussian.
+inline constexpr int kNumMoments = 14;  // means 3, quats 4, log_scales 3, opacity_logit, DC of sh 3
+
 struct GaussianMoments {
-  float* geometry_first;   // [N,11] means, quats, log_scales, opacity_logit
-  float* geometry_second;  // [N,11]
-  uint16_t* sh_first;      // [N,3,K] bfloat16
-  float* sh_second;        // [N,3]
+  uint16_t* first;  // [N,14] bfloat16
+  float* second;    // [N,14]
 };
 
 struct GaussianStepArgs {

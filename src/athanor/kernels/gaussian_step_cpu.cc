@@ -20,7 +20,6 @@ namespace athanor {
 namespace {
 
 constexpr int64_t kStepBlock = 256;  // Gaussians whose gradients are held in cache
-constexpr int kGeometry = 11;        // means 3, quats 4, log_scales 3, opacity_logit 1
 
 struct StepBlock {
   float d_means[3 * kStepBlock];
@@ -47,42 +46,42 @@ ATHANOR_HOST_DEVICE uint16_t ToBfloat16(float value) {
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-// Harmonics of Gaussian i: gradient, Adam, and what the direction adds to the gradient of the mean.
+// Gradients of the colours of Gaussian i before clamping, the basis, and what the direction adds to
+// the gradient of the mean.
 template <int kCount>
-HWY_ATTR void StepHarmonics(const GaussianStepArgs& args, int64_t i, bool visible,
-                            float first_correction, float second_correction, float* d_mean) {
+HWY_ATTR void HarmonicsGradient(const GaussianStepArgs& args, int64_t i, float* d_color,
+                                float* basis, float* d_mean) {
   const float* mean = args.parameters.means + 3 * i;
   const float x = mean[0] - args.camera_center[0], y = mean[1] - args.camera_center[1],
               z = mean[2] - args.camera_center[2];
   const float inverse_length = 1.0f / std::sqrt(std::max(x * x + y * y + z * z, 1e-20f));
   const float unit[3] = {x * inverse_length, y * inverse_length, z * inverse_length};
-  alignas(64) float basis[16] = {}, along[16] = {};
   ShBasis(args.sh_degree, unit[0], unit[1], unit[2], basis);
+  alignas(64) float along[16] = {};
   for (int c = 0; c < 3; ++c) {
-    const bool open = visible && args.colors[3 * i + c] > 0;
-    const float g = open ? args.d_colors[3 * i + c] : 0.0f;
-    float* __restrict sh = args.parameters.sh + (3 * i + c) * args.sh_coefficients;
-    uint16_t* __restrict first = args.moments.sh_first + (3 * i + c) * args.sh_coefficients;
-    float* second = args.moments.sh_second + 3 * i + c;
-    *second = args.beta2 * *second + (1 - args.beta2) * g * g * (kSh0 * kSh0);
-    const float rate = first_correction / (std::sqrt(*second * second_correction) + args.epsilon);
-    const float dc_rate = rate * args.lr_sh_dc, rest_rate = rate * args.lr_sh_rest;
-    const float dc = sh[0];
+    const float g = args.colors[3 * i + c] > 0 ? args.d_colors[3 * i + c] : 0.0f;
+    const float* sh = args.parameters.sh + (3 * i + c) * args.sh_coefficients;
 #pragma omp simd
-    for (int k = 0; k < kCount; ++k) {
-      along[k] += g * sh[k];
-      const float m = args.beta1 * FromBfloat16(first[k]) + (1 - args.beta1) * g * basis[k];
-      first[k] = ToBfloat16(m);
-      sh[k] -= rest_rate * m;
-    }
-    const float m0 = FromBfloat16(first[0]);
-    sh[0] = dc - dc_rate * m0;
+    for (int k = 0; k < kCount; ++k) along[k] += g * sh[k];
+    d_color[c] = g;
   }
-  if (!visible) return;
   float d_unit[3], d_position[3];
   ShBasisGradient(args.sh_degree, unit[0], unit[1], unit[2], along, d_unit);
   NormalizeGradient(unit, inverse_length, d_unit, d_position);
   for (int axis = 0; axis < 3; ++axis) d_mean[axis] += d_position[axis];
+}
+
+// Coefficients above DC: basis[0] is 0 here, so that whole vectors move.
+template <int kCount>
+HWY_ATTR void StepHarmonics(const GaussianStepArgs& args, int64_t i, const float* d_color,
+                            const float* basis, const float* dc_second, float second_correction) {
+  for (int c = 0; c < 3; ++c) {
+    const float rate =
+        args.lr_sh_rest * d_color[c] / (std::sqrt(dc_second[c] * second_correction) + args.epsilon);
+    float* __restrict sh = args.parameters.sh + (3 * i + c) * args.sh_coefficients;
+#pragma omp simd
+    for (int k = 0; k < kCount; ++k) sh[k] -= rate * basis[k];
+  }
 }
 
 template <int kCount>
@@ -95,29 +94,35 @@ HWY_ATTR void StepRange(const GaussianStepArgs& args, StepBlock* block, int64_t 
   const float scale_regularizer = args.scale_regularizer / static_cast<float>(3 * args.n);
   constexpr int kPadded = 16;
   alignas(64) float rate[kPadded] = {};
-  for (int f = 0; f < kGeometry; ++f) {
-    rate[f] = first_correction * (f < 3    ? args.lr_means
-                                  : f < 7  ? args.lr_quats
-                                  : f < 10 ? args.lr_log_scales
-                                           : args.lr_opacity_logits);
+  for (int f = 0; f < kNumMoments; ++f) {
+    rate[f] = first_correction * (f < 3     ? args.lr_means
+                                  : f < 7   ? args.lr_quats
+                                  : f < 10  ? args.lr_log_scales
+                                  : f == 10 ? args.lr_opacity_logits
+                                            : args.lr_sh_dc);
   }
   for (int64_t i = begin; i < end; ++i) {
     const bool visible = args.splats[i].radius > 0;
     if (args.visible_only && !visible) continue;
     const int64_t at = i - begin;
-    StepHarmonics<kCount>(args, i, visible, first_correction, second_correction,
-                          block->d_means + 3 * at);
+    alignas(64) float basis[16] = {};
+    float d_color[3] = {};
+    if (visible) HarmonicsGradient<kCount>(args, i, d_color, basis, block->d_means + 3 * at);
 
-    alignas(64) float p[kPadded] = {}, g[kPadded] = {}, m[kPadded] = {}, v[kPadded] = {};
+    alignas(64) float p[kPadded] = {}, g[kPadded] = {}, v[kPadded] = {};
+    alignas(64) uint16_t m[kPadded] = {};
     const GaussianParameters& q = args.parameters;
+    float* sh = q.sh + 3 * i * args.sh_coefficients;
     std::copy_n(q.means + 3 * i, 3, p);
     std::copy_n(q.quats + 4 * i, 4, p + 3);
     std::copy_n(q.log_scales + 3 * i, 3, p + 7);
     p[10] = q.opacity_logits[i];
+    for (int c = 0; c < 3; ++c) p[11 + c] = sh[c * args.sh_coefficients];
     std::copy_n(block->d_means + 3 * at, 3, g);
     std::copy_n(block->d_quats + 4 * at, 4, g + 3);
     std::copy_n(block->d_log_scales + 3 * at, 3, g + 7);
     g[10] = block->d_opacity_logits[at];
+    for (int c = 0; c < 3; ++c) g[11 + c] = kSh0 * d_color[c];
     if (scale_regularizer > 0) {
       for (int f = 7; f < 10; ++f) g[f] += scale_regularizer * FastExp(p[f]);
     }
@@ -125,22 +130,26 @@ HWY_ATTR void StepRange(const GaussianStepArgs& args, StepBlock* block, int64_t 
       const float o = 1.0f / (1.0f + FastExp(-p[10]));
       g[10] += opacity_regularizer * o * (1 - o);
     }
-    float* first = args.moments.geometry_first + kGeometry * i;
-    float* second = args.moments.geometry_second + kGeometry * i;
-    std::copy_n(first, kGeometry, m);
-    std::copy_n(second, kGeometry, v);
+    uint16_t* first = args.moments.first + kNumMoments * i;
+    float* second = args.moments.second + kNumMoments * i;
+    std::copy_n(first, kNumMoments, m);
+    std::copy_n(second, kNumMoments, v);
 #pragma omp simd
     for (int f = 0; f < kPadded; ++f) {
-      m[f] = args.beta1 * m[f] + (1 - args.beta1) * g[f];
+      const float mean = args.beta1 * FromBfloat16(m[f]) + (1 - args.beta1) * g[f];
+      m[f] = ToBfloat16(mean);
       v[f] = args.beta2 * v[f] + (1 - args.beta2) * g[f] * g[f];
-      p[f] -= rate[f] * m[f] / (__builtin_sqrtf(v[f] * second_correction) + args.epsilon);
+      p[f] -= rate[f] * mean / (__builtin_sqrtf(v[f] * second_correction) + args.epsilon);
     }
-    std::copy_n(m, kGeometry, first);
-    std::copy_n(v, kGeometry, second);
+    std::copy_n(m, kNumMoments, first);
+    std::copy_n(v, kNumMoments, second);
     std::copy_n(p, 3, q.means + 3 * i);
     std::copy_n(p + 3, 4, q.quats + 4 * i);
     std::copy_n(p + 7, 3, q.log_scales + 3 * i);
     q.opacity_logits[i] = p[10];
+    for (int c = 0; c < 3; ++c) sh[c * args.sh_coefficients] = p[11 + c];
+    basis[0] = 0;
+    if (visible) StepHarmonics<kCount>(args, i, d_color, basis, v + 11, second_correction);
   }
 }
 

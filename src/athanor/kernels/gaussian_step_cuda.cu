@@ -13,7 +13,6 @@ namespace athanor {
 namespace {
 
 constexpr int kThreads = 128;  // Gaussians of a block
-constexpr int kGeometry = 11;  // means 3, quats 4, log_scales 3, opacity_logit 1
 
 // What does not depend on the Gaussian.
 struct StepConstants {
@@ -22,21 +21,35 @@ struct StepConstants {
   float opacity_regularizer, scale_regularizer;  // per Gaussian, per scale
 };
 
-// What the update of one Gaussian's harmonics needs; `rate` is the step per unit of first moment.
-// An odd number of words, so that the threads of a warp do not meet in a bank of shared memory.
+// What the update of one Gaussian's harmonics above DC needs: the change of coefficient k of
+// channel c is rate[c] * basis[k]. An odd number of words, so that the threads of a warp do not
+// meet in a bank of shared memory.
 template <int kCount>
 struct HarmonicsStep {
-  float basis[kCount];
-  float gradient[3], rate[3];
+  float basis[kCount];  // 0 for DC
+  float rate[3];
   float unused[1 + kCount % 2];
 };
 
-// Gradient of the harmonics of Gaussian i, their second moment and rate. `sh`: [3,kCount]. Adds to
-// d_mean what the direction contributes.
+// Adam for one parameter.
+__device__ void StepParameter(const GaussianStepArgs& args, const StepConstants& constants,
+                              float lr, float gradient, uint16_t* first, float* second,
+                              float* parameter) {
+  const float before = __bfloat162float(__ushort_as_bfloat16(*first));
+  const float m = args.beta1 * before + (1 - args.beta1) * gradient;
+  const float v = args.beta2 * *second + (1 - args.beta2) * gradient * gradient;
+  *first = __bfloat16_as_ushort(__float2bfloat16_rn(m));
+  *second = v;
+  *parameter -=
+      lr * constants.first_correction * m / (sqrtf(v * constants.second_correction) + args.epsilon);
+}
+
+// Steps the DC of Gaussian i in `sh` ([3,kCount]), says in `step` what its other coefficients do,
+// and adds to d_mean what the direction contributes.
 template <int kCount>
-__device__ void PrepareHarmonics(const GaussianStepArgs& args, const StepConstants& constants,
-                                 int64_t i, bool visible, const float* mean, const float* sh,
-                                 HarmonicsStep<kCount>* step, float* d_mean) {
+__device__ void StepHarmonics(const GaussianStepArgs& args, const StepConstants& constants,
+                              int64_t i, bool visible, const float* mean, float* sh,
+                              HarmonicsStep<kCount>* step, float* d_mean) {
   constexpr int kDegree = kCount == 1 ? 0 : kCount == 4 ? 1 : kCount == 9 ? 2 : 3;
   const float x = mean[0] - args.camera_center[0], y = mean[1] - args.camera_center[1],
               z = mean[2] - args.camera_center[2];
@@ -44,38 +57,26 @@ __device__ void PrepareHarmonics(const GaussianStepArgs& args, const StepConstan
   const float unit[3] = {x * inverse_length, y * inverse_length, z * inverse_length};
   float basis[16], along[kCount == 1 ? 4 : kCount] = {};
   ShBasis(kDegree, unit[0], unit[1], unit[2], basis);
+  step->basis[0] = 0;
 #pragma unroll
-  for (int k = 0; k < kCount; ++k) step->basis[k] = basis[k];
+  for (int k = 1; k < kCount; ++k) step->basis[k] = basis[k];
 #pragma unroll
   for (int c = 0; c < 3; ++c) {
     const bool open = visible && args.colors[3 * i + c] > 0;
     const float g = open ? args.d_colors[3 * i + c] : 0.0f;
-    float& second = args.moments.sh_second[3 * i + c];
-    const float v = args.beta2 * second + (1 - args.beta2) * g * g * (kSh0 * kSh0);
-    second = v;
-    step->gradient[c] = g;
-    step->rate[c] =
-        constants.first_correction / (sqrtf(v * constants.second_correction) + args.epsilon);
 #pragma unroll
     for (int k = 0; k < kCount; ++k) along[k] += g * sh[c * kCount + k];
+    uint16_t* first = args.moments.first + kNumMoments * i + 11 + c;
+    float* second = args.moments.second + kNumMoments * i + 11 + c;
+    StepParameter(args, constants, args.lr_sh_dc, kSh0 * g, first, second, sh + c * kCount);
+    step->rate[c] =
+        -args.lr_sh_rest * g / (sqrtf(*second * constants.second_correction) + args.epsilon);
   }
   if (!visible) return;
   float d_unit[3], d_position[3];
   ShBasisGradient(kDegree, unit[0], unit[1], unit[2], along, d_unit);
   NormalizeGradient(unit, inverse_length, d_unit, d_position);
   for (int axis = 0; axis < 3; ++axis) d_mean[axis] += d_position[axis];
-}
-
-// Adam for one parameter.
-__device__ void StepParameter(const GaussianStepArgs& args, const StepConstants& constants,
-                              float lr, float gradient, float* first, float* second,
-                              float* parameter) {
-  const float m = args.beta1 * *first + (1 - args.beta1) * gradient;
-  const float v = args.beta2 * *second + (1 - args.beta2) * gradient * gradient;
-  *first = m;
-  *second = v;
-  *parameter -=
-      lr * constants.first_correction * m / (sqrtf(v * constants.second_correction) + args.epsilon);
 }
 
 __device__ void StepGeometry(const GaussianStepArgs& args, const StepConstants& constants,
@@ -89,8 +90,8 @@ __device__ void StepGeometry(const GaussianStepArgs& args, const StepConstants& 
     const float o = 1.0f / (1.0f + FastExp(-values.opacity_logit));
     d.opacity_logit += constants.opacity_regularizer * o * (1 - o);
   }
-  float* first = args.moments.geometry_first + kGeometry * i;
-  float* second = args.moments.geometry_second + kGeometry * i;
+  uint16_t* first = args.moments.first + kNumMoments * i;
+  float* second = args.moments.second + kNumMoments * i;
   const GaussianParameters& p = args.parameters;
 #pragma unroll
   for (int f = 0; f < 3; ++f) {
@@ -151,20 +152,14 @@ __global__ void __launch_bounds__(kThreads)
       d = ProjectGaussianBackward(ProjectGaussian(values, constants.projection),
                                   constants.projection, args.d_splats[i]);
     }
-    PrepareHarmonics<kCount>(args, constants, i, visible, values.mean, sh[threadIdx.x],
-                             &steps[threadIdx.x], d.mean);
+    StepHarmonics<kCount>(args, constants, i, visible, values.mean, sh[threadIdx.x],
+                          &steps[threadIdx.x], d.mean);
     StepGeometry(args, constants, i, values, d);
   }
   __syncthreads();
 
   for_each_harmonic([&](int g, int c, int k, int64_t at) {
-    const HarmonicsStep<kCount>& step = steps[g];
-    const float before = __bfloat162float(__ushort_as_bfloat16(args.moments.sh_first[at]));
-    const float m = args.beta1 * before + (1 - args.beta1) * step.gradient[c] * step.basis[k];
-    const __nv_bfloat16 rounded = __float2bfloat16_rn(m);
-    args.moments.sh_first[at] = __bfloat16_as_ushort(rounded);
-    const float change = k == 0 ? args.lr_sh_dc * __bfloat162float(rounded) : args.lr_sh_rest * m;
-    args.parameters.sh[at] = sh[g][c * kCount + k] - step.rate[c] * change;
+    args.parameters.sh[at] = sh[g][c * kCount + k] + steps[g].rate[c] * steps[g].basis[k];
   });
 }
 

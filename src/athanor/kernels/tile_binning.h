@@ -21,14 +21,10 @@ inline TileGrid MakeTileGrid(int width_px, int height_px) {
   return {(width_px + kTileSize - 1) / kTileSize, (height_px + kTileSize - 1) / kTileSize};
 }
 
-// Lists of splats per tile, and the memory to make them, which is kept from call to call.
+// Lists of splats per tile. Their memory is kept from call to call.
 struct TileBins {
   std::vector<int32_t> offsets;  // [tiles+1] into ids; tiles row by row
   std::vector<int32_t> ids;      // splat numbers, by depth within a tile; ties by number
-  // Scratch.
-  std::vector<uint64_t> keys, swap;
-  std::vector<int32_t> counts;
-  std::vector<std::vector<int32_t>> reached;  // per thread: tiles of a splat, then ~splat
 };
 
 // Throws Error for more than 2^31 - 1 entries.

@@ -232,7 +232,7 @@ void CheckImageLoss(const c10::Device& device, Random* random, Checks* checks) {
               {{loss, expected}, {leaf.grad().flatten(), oracle.grad().flatten()}});
 }
 
-// What the step does to a parameter: Adam, whose second moment may be shared (see gaussian_step.h).
+// What Adam does to a parameter.
 at::Tensor AdamChange(const GaussianStepArgs& args, const at::Tensor& gradient,
                       const at::Tensor& first, const at::Tensor& new_second, double rate) {
   const at::Tensor m = args.beta1 * first + (1.0 - args.beta1) * gradient;
@@ -244,11 +244,9 @@ at::Tensor AdamChange(const GaussianStepArgs& args, const at::Tensor& gradient,
 void CheckStep(const Scene& s, const c10::Device& device, const at::Tensor& splats, Random* random,
                Checks* checks) {
   // Moments as in mid-training: from zero, Adam's first step is the sign of the gradient.
-  const at::Tensor first = Uniform({kGaussians, 11}, -0.5f, 0.5f, random);
-  const at::Tensor second = Uniform({kGaussians, 11}, 0.5f, 1.5f, random);
-  const at::Tensor sh_first =
-      Uniform({kGaussians, 3, kCoefficients}, -0.5f, 0.5f, random).to(at::kBFloat16);
-  const at::Tensor sh_second = Uniform({kGaussians, 3}, 0.5f, 1.5f, random);
+  const at::Tensor first =
+      Uniform({kGaussians, kNumMoments}, -0.5f, 0.5f, random).to(at::kBFloat16);
+  const at::Tensor second = Uniform({kGaussians, kNumMoments}, 0.5f, 1.5f, random);
   const at::Tensor d_splats = Uniform({kGaussians, 9}, -0.1f, 0.1f, random);
   const at::Tensor d_colors = Uniform({kGaussians, 3}, -1, 1, random);
   const at::Tensor colors =
@@ -259,8 +257,7 @@ void CheckStep(const Scene& s, const c10::Device& device, const at::Tensor& spla
   const at::Tensor means = on_device(g.means), quats = on_device(g.quats),
                    log_scales = on_device(g.log_scales), logits = on_device(g.opacity_logits),
                    sh = on_device(s.sh), device_first = on_device(first),
-                   device_second = on_device(second), device_sh_first = on_device(sh_first),
-                   device_sh_second = on_device(sh_second), device_d_splats = on_device(d_splats),
+                   device_second = on_device(second), device_d_splats = on_device(d_splats),
                    device_d_colors = on_device(d_colors);
   GaussianStepArgs args = {};
   args.n = kGaussians;
@@ -268,9 +265,7 @@ void CheckStep(const Scene& s, const c10::Device& device, const at::Tensor& spla
   args.sh_coefficients = kCoefficients;
   args.parameters = {means.data_ptr<float>(), quats.data_ptr<float>(), log_scales.data_ptr<float>(),
                      logits.data_ptr<float>(), sh.data_ptr<float>()};
-  args.moments = {device_first.data_ptr<float>(), device_second.data_ptr<float>(),
-                  static_cast<uint16_t*>(device_sh_first.data_ptr()),
-                  device_sh_second.data_ptr<float>()};
+  args.moments = {static_cast<uint16_t*>(device_first.data_ptr()), device_second.data_ptr<float>()};
   args.view = s.view;
   args.options = s.options;
   std::copy_n(kCenter, 3, args.camera_center);
@@ -296,31 +291,31 @@ void CheckStep(const Scene& s, const c10::Device& device, const at::Tensor& spla
    args.scale_regularizer * oracle.log_scales.exp().mean())
       .backward();
 
-  const auto geometry = [&](const at::Tensor& parameter, int64_t at, int64_t width, double rate) {
-    const at::Tensor d = parameter.grad().reshape({kGaussians, width});
+  // Of the parameters whose moments begin at column `at`.
+  const auto change = [&](const at::Tensor& gradient, int64_t at, int64_t width, double rate) {
+    const at::Tensor d = gradient.reshape({kGaussians, width});
     const at::Tensor new_second =
         args.beta2 * second.narrow(1, at, width).to(at::kDouble) + (1.0 - args.beta2) * d.square();
     return AdamChange(args, d, first.narrow(1, at, width).to(at::kDouble), new_second, rate)
-        .reshape(parameter.sizes());
+        .reshape(gradient.sizes());
   };
-  // For DC, and so for all: one second moment per channel.
+  // Above DC: no first moment, and the second moment of DC.
   const at::Tensor d_sh = oracle_sh.grad();
-  const at::Tensor new_sh_second =
-      args.beta2 * sh_second.to(at::kDouble) + (1.0 - args.beta2) * d_sh.select(2, 0).square();
-  at::Tensor sh_change =
-      AdamChange(args, d_sh, sh_first.to(at::kDouble), new_sh_second.unsqueeze(2), args.lr_sh_rest);
-  sh_change.select(2, 0).mul_(args.lr_sh_dc / args.lr_sh_rest);
+  const at::Tensor spread = ((args.beta2 * second.narrow(1, 11, 3).to(at::kDouble) +
+                              (1.0 - args.beta2) * d_sh.select(2, 0).square()) /
+                             (1 - std::pow(args.beta2, static_cast<double>(args.step))))
+                                .sqrt();
+  const at::Tensor sh_change = -args.lr_sh_rest * d_sh / (spread + args.epsilon).unsqueeze(2);
+  sh_change.select(2, 0).copy_(change(d_sh.select(2, 0), 11, 3, args.lr_sh_dc));
 
   checks->Add("gaussian step", 1e-3,
-              {{Host(means) - Host(g.means), geometry(oracle.means, 0, 3, args.lr_means)},
-               {Host(quats) - Host(g.quats), geometry(oracle.quats, 3, 4, args.lr_quats)},
+              {{Host(means) - Host(g.means), change(oracle.means.grad(), 0, 3, args.lr_means)},
+               {Host(quats) - Host(g.quats), change(oracle.quats.grad(), 3, 4, args.lr_quats)},
                {Host(log_scales) - Host(g.log_scales),
-                geometry(oracle.log_scales, 7, 3, args.lr_log_scales)},
+                change(oracle.log_scales.grad(), 7, 3, args.lr_log_scales)},
                {Host(logits) - Host(g.opacity_logits),
-                geometry(oracle.opacity_logits, 10, 1, args.lr_opacity_logits)}});
-  // bfloat16 keeps 8 bits of the first moment.
-  checks->Add("gaussian step of harmonics", 4e-3,
-              {{Host(sh) - Host(s.sh), sh_change}, {device_sh_second, new_sh_second}});
+                change(oracle.opacity_logits.grad(), 10, 1, args.lr_opacity_logits)},
+               {Host(sh) - Host(s.sh), sh_change}});
 }
 
 }  // namespace

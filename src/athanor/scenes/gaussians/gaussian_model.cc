@@ -29,10 +29,8 @@ GaussianModel::GaussianModel(int sh_degree, bool with_moments, c10::Device devic
   log_scales_ = at::empty({0, 3}, options);
   opacity_logits_ = at::empty({0}, options);
   sh_ = at::empty({0, 3, k}, options);
-  geometry_first_ = at::empty({0, 11}, options);
-  geometry_second_ = at::empty({0, 11}, options);
-  sh_first_ = at::empty({0, 3, k}, options.dtype(at::kBFloat16));
-  sh_second_ = at::empty({0, 3}, options);
+  first_moments_ = at::empty({0, kNumMoments}, options.dtype(at::kBFloat16));
+  second_moments_ = at::empty({0, kNumMoments}, options);
 }
 
 std::vector<GaussianModel::Column> GaussianModel::Columns() {
@@ -42,10 +40,8 @@ std::vector<GaussianModel::Column> GaussianModel::Columns() {
                                  {"opacity_logits", &opacity_logits_, false},
                                  {"sh", &sh_, false}};
   if (with_moments_) {
-    columns.insert(columns.end(), {{"geometry_first", &geometry_first_, true},
-                                   {"geometry_second", &geometry_second_, true},
-                                   {"sh_first", &sh_first_, true},
-                                   {"sh_second", &sh_second_, true}});
+    columns.insert(columns.end(), {{"first_moments", &first_moments_, true},
+                                   {"second_moments", &second_moments_, true}});
   }
   return columns;
 }
@@ -142,9 +138,8 @@ GaussianParameters GaussianModel::parameters() {
 }
 
 GaussianMoments GaussianModel::moments() {
-  return {geometry_first_.data_ptr<float>(), geometry_second_.data_ptr<float>(),
-          reinterpret_cast<uint16_t*>(sh_first_.data_ptr<at::BFloat16>()),
-          sh_second_.data_ptr<float>()};
+  return {reinterpret_cast<uint16_t*>(first_moments_.data_ptr<at::BFloat16>()),
+          second_moments_.data_ptr<float>()};
 }
 
 void GaussianModel::Append(const at::Tensor& source_rows) {
@@ -182,9 +177,9 @@ void GaussianModel::ZeroMoments(const at::Tensor& rows) {
 }
 
 void GaussianModel::ZeroOpacityMoments() {
-  constexpr int kOpacity = 10;  // of the 11 geometry moments
-  Rows(geometry_first_).select(1, kOpacity).zero_();
-  Rows(geometry_second_).select(1, kOpacity).zero_();
+  constexpr int kOpacity = 10;  // of the moments of a Gaussian
+  Rows(first_moments_).select(1, kOpacity).zero_();
+  Rows(second_moments_).select(1, kOpacity).zero_();
 }
 
 std::vector<std::pair<std::string, at::Tensor>> GaussianModel::State() const {

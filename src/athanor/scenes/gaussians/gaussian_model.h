@@ -18,7 +18,7 @@ namespace athanor {
 // Rows are Gaussians. Tensors have room for more rows than are in use, so that growing and pruning
 // happen in place: on the CPU, memory that no row has touched costs nothing.
 //
-// Bytes per Gaussian at SH degree 3: parameters 236, moments 196.
+// Bytes per Gaussian at SH degree 3: parameters 236, moments 84.
 class GaussianModel {
  public:
   // No Gaussians. `with_moments` is off for a scene that is only rendered.
@@ -58,7 +58,7 @@ class GaussianModel {
   void ZeroMoments(const at::Tensor& rows);
   void ZeroOpacityMoments();
 
-  // Everything by name, for checkpoints; sh_first is bfloat16.
+  // Everything by name, for checkpoints; first_moments is bfloat16.
   std::vector<std::pair<std::string, at::Tensor>> State() const;
   // The same tensors back, with any number of rows. Throws Error for a missing one or a wrong
   // shape.
@@ -81,9 +81,8 @@ class GaussianModel {
   bool with_moments_;
   c10::Device device_;
   at::Tensor means_, quats_, log_scales_, opacity_logits_, sh_;
-  at::Tensor geometry_first_, geometry_second_;  // [N,11]
-  at::Tensor sh_first_;                          // [N,3,K] bfloat16
-  at::Tensor sh_second_;                         // [N,3]
+  at::Tensor first_moments_;   // [N,14] bfloat16
+  at::Tensor second_moments_;  // [N,14]
 };
 
 }  // namespace athanor

@@ -70,7 +70,7 @@ TEST(GaussianModelTest, StartsFromPointsWithTheirColourAndSpacing) {
 
 TEST(GaussianModelTest, AppendAndKeepMoveWholeRows) {
   GaussianModel model = RandomModel(100);
-  model.State()[5].second.fill_(3);  // geometry_first
+  model.State()[5].second.fill_(3);  // first_moments
   const at::Tensor means = model.means().clone(), sh = model.sh().clone();
   model.Append(at::tensor({5L, 99L, 5L}));
   ASSERT_EQ(model.size(), 103);

@@ -461,8 +461,9 @@ ReconstructResult Reconstruct(const std::filesystem::path& input,
   } else {
     run.CheckFree();
   }
-  const PosedImages posed = ReadPosedImages(source);
+  PosedImages posed = ReadPosedImages(source);
   Trainer trainer(posed, run, options);
+  posed.points = {};  // they are in the model now, and may be millions
   // Only now is something written: a wrong path or option leaves no folder behind.
   if (!resume) run.Create(source, options);
   SetLogFile(run.path() / "log.txt");
