@@ -4,7 +4,9 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
+#include "athanor/datasets/nuscenes_keyframe_reader.h"
 #include "athanor/datasets/nuscenes_points.h"
+#include "athanor/datasets/nuscenes_reader.h"
 
 namespace athanor {
 namespace {
@@ -38,6 +40,8 @@ int Log::MainLidar() const {
 std::unique_ptr<LogDataset> OpenLogs(const fs::path& path) {
   std::error_code error;
   ATHANOR_CHECK(fs::exists(path, error), path.string(), ": no such file or folder");
+  if (IsNuscenes(path)) return OpenNuscenesLogs(path);
+  if (IsNuscenesKeyframe(path)) return OpenNuscenesKeyframe(path);
   throw Error(StrCat(path.string(),
                      ": no driving log found: expected nuScenes (v1.0-*/scene.json), Argoverse 2 "
                      "(annotations.feather and calibration/, or folders of them), KITTI (label_2/ "
