@@ -63,8 +63,8 @@ void Dilate(int64_t width, int64_t height, std::vector<uint8_t>& cells) {
   }
   int64_t reach[kRoiCells + 1];
   for (int64_t away = 0; away <= kRoiCells; ++away) {
-    reach[away] = static_cast<int64_t>(
-        std::sqrt(static_cast<double>(kRoiCells * kRoiCells - away * away)));
+    reach[away] =
+        static_cast<int64_t>(std::sqrt(static_cast<double>(kRoiCells * kRoiCells - away * away)));
   }
   std::vector<int> begins(width + 1);
   for (int64_t y = 0; y < height; ++y) {
@@ -87,21 +87,21 @@ void Dilate(int64_t width, int64_t height, std::vector<uint8_t>& cells) {
 
 Argoverse2Map Argoverse2Map::Parse(std::string_view json, std::string_view name) {
   const Json root = ParseJson(json, name);
-  ATHANOR_CHECK(root.is_object() && root.contains("drivable_areas") &&
-                    root["drivable_areas"].is_object(),
-                name, ": expected an object 'drivable_areas'");
+  ATHANOR_CHECK(
+      root.is_object() && root.contains("drivable_areas") && root["drivable_areas"].is_object(),
+      name, ": expected an object 'drivable_areas'");
   Argoverse2Map map;
   // In the order of their ids as text, which does not matter to the rasters.
   for (const auto& [id, area] : root["drivable_areas"].items()) {
     const std::string where = StrCat(name, ": drivable area ", Quoted(id));
-    ATHANOR_CHECK(area.is_object() && area.contains("area_boundary") &&
-                      area["area_boundary"].is_array(),
-                  where, ": expected a list 'area_boundary'");
+    ATHANOR_CHECK(
+        area.is_object() && area.contains("area_boundary") && area["area_boundary"].is_array(),
+        where, ": expected a list 'area_boundary'");
     std::vector<Eigen::Vector3d> polygon;
     for (const Json& point : area["area_boundary"]) {
-      ATHANOR_CHECK(point.is_object() && point.contains("x") && point.contains("y") &&
-                        point.contains("z"),
-                    where, ": expected points with x, y and z");
+      ATHANOR_CHECK(
+          point.is_object() && point.contains("x") && point.contains("y") && point.contains("z"),
+          where, ": expected points with x, y and z");
       polygon.emplace_back(Number(point["x"], where, "x"), Number(point["y"], where, "y"),
                            Number(point["z"], where, "z"));
       ATHANOR_CHECK(polygon.back().cwiseAbs().maxCoeff() < kMaxCoordinateM, where,
@@ -168,9 +168,9 @@ Argoverse2Map Argoverse2Map::Read(const fs::path& folder) {
 void Argoverse2Map::ReadGroundHeight(const fs::path& heights, const fs::path& sim2) {
   const Json root = ParseJson(ReadFile(sim2), sim2.string());
   const auto numbers = [&](const char* key, size_t count) {
-    ATHANOR_CHECK(root.is_object() && root.contains(key) && root[key].is_array() &&
-                      root[key].size() == count,
-                  sim2.string(), ": expected ", count, " numbers as ", key);
+    ATHANOR_CHECK(
+        root.is_object() && root.contains(key) && root[key].is_array() && root[key].size() == count,
+        sim2.string(), ": expected ", count, " numbers as ", key);
     std::vector<double> values;
     for (const Json& value : root[key]) values.push_back(Number(value, sim2.string(), key));
     return values;
@@ -204,8 +204,8 @@ void Argoverse2Map::ReadGroundHeight(const fs::path& heights, const fs::path& si
     if (good) good = std::from_chars(first.ptr + 2, end, columns).ec == std::errc();
   }
   if (!good || rows <= 0 || columns <= 0 || columns > kMaxCells / rows) {
-    reader.Fail(StrCat("expected an array [rows, columns] of float16 (<f2), found ",
-                       Quoted(header)));
+    reader.Fail(
+        StrCat("expected an array [rows, columns] of float16 (<f2), found ", Quoted(header)));
   }
   reader.CheckFits(rows * columns, 2, "ground heights");
   ground_width_ = columns;

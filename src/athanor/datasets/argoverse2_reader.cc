@@ -82,8 +82,10 @@ std::vector<LogSensor> ReadSensors(const fs::path& folder) {
       ATHANOR_CHECK(side > 0 && side <= 1 << 16, where, ": expected sides of 1 to 65536 pixels, ",
                     "found ", side);
     }
-    sensor.camera = {CameraModel::kPinhole, static_cast<int>(width[i]),
-                     static_cast<int>(height[i]), {fx[i], fy[i], cx[i] + 0.5, cy[i] + 0.5}};
+    sensor.camera = {CameraModel::kPinhole,
+                     static_cast<int>(width[i]),
+                     static_cast<int>(height[i]),
+                     {fx[i], fy[i], cx[i] + 0.5, cy[i] + 0.5}};
     sensor.camera.Check(where);
     const auto pose = std::find(pose_names.begin(), pose_names.end(), names[i]);
     ATHANOR_CHECK(pose != pose_names.end(), where, ": expected its pose in ", poses_path.string(),
@@ -174,8 +176,8 @@ Log ReadLog(const fs::path& folder) {
   for (int s = 0; s < num_sensors; ++s) {
     const std::string& channel = log.sensors[s].channel;
     const fs::path images = folder / "sensors" / "cameras" / channel;
-    const std::vector<int64_t> taken = s == lidar ? std::vector<int64_t>(times.begin(), times.end())
-                                                  : FileTimes(images, ".jpg");
+    const std::vector<int64_t> taken =
+        s == lidar ? std::vector<int64_t>(times.begin(), times.end()) : FileTimes(images, ".jpg");
     const int first = static_cast<int>(log.readings.size());
     for (const int64_t time : taken) {
       LogReading reading;
@@ -210,14 +212,14 @@ Log ReadLog(const fs::path& folder) {
         track_of.emplace(cuboid.track_uuid, static_cast<int>(log.tracks.size()));
     if (is_new) log.tracks.push_back({cuboid.track_uuid, cuboid.category});
     const int frame = frame_at.at(cuboid.timestamp_ns);
-    ATHANOR_CHECK(seen.emplace(frame, track->second).second, annotations_path.string(), ": row ",
-                  i, ": track ", Quoted(cuboid.track_uuid), " has two boxes at ",
-                  cuboid.timestamp_ns, " ns");
+    ATHANOR_CHECK(seen.emplace(frame, track->second).second, annotations_path.string(), ": row ", i,
+                  ": track ", Quoted(cuboid.track_uuid), " has two boxes at ", cuboid.timestamp_ns,
+                  " ns");
     LogBox box;
     box.track = track->second;
     box.box = log.frames[frame].world_from_ego * cuboid.box_in_ego;
-    box.num_lidar_points = static_cast<int>(std::clamp<int64_t>(cuboid.num_interior_pts, -1,
-                                                                INT32_MAX));
+    box.num_lidar_points =
+        static_cast<int>(std::clamp<int64_t>(cuboid.num_interior_pts, -1, INT32_MAX));
     log.frames[frame].boxes.push_back(std::move(box));
   }
   SetVelocities(log);

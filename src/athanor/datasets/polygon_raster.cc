@@ -2,18 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
 namespace athanor {
 namespace {
 
 struct Edge {
   int x_min, x_max, y_min, y_max;
-  int x0, y0;      // where it begins
+  int x0, y0;       // where it begins
   float slope = 0;  // x per row
 
-  float XAt(int64_t y) const {
-    return static_cast<float>(y - y0) * slope + static_cast<float>(x0);
-  }
+  float XAt(int64_t y) const { return static_cast<float>(y - y0) * slope + static_cast<float>(x0); }
 };
 
 // To the nearest; halves away from zero, or towards it.
@@ -43,8 +42,8 @@ float SpikeCrossing(const Edge& edge, const std::vector<const Edge*>& before, in
 
 }  // namespace
 
-void FillPolygonAsPillow(const std::vector<Eigen::Vector2i>& corners, int64_t width,
-                         int64_t height, uint8_t value, std::vector<uint8_t>& cells) {
+void FillPolygonAsPillow(const std::vector<Eigen::Vector2i>& corners, int64_t width, int64_t height,
+                         uint8_t value, std::vector<uint8_t>& cells) {
   const auto fill = [&](int64_t x0, int64_t y, int64_t x1) {
     if (y < 0 || y >= height) return;
     x0 = std::max<int64_t>(x0, 0);
@@ -55,8 +54,12 @@ void FillPolygonAsPillow(const std::vector<Eigen::Vector2i>& corners, int64_t wi
   int64_t first = INT64_MAX, last = INT64_MIN;
   for (size_t i = 0; i < corners.size(); ++i) {
     const Eigen::Vector2i &a = corners[i], &b = corners[(i + 1) % corners.size()];
-    Edge edge{std::min(a.x(), b.x()), std::max(a.x(), b.x()), std::min(a.y(), b.y()),
-              std::max(a.y(), b.y()), a.x(), a.y()};
+    Edge edge{std::min(a.x(), b.x()),
+              std::max(a.x(), b.x()),
+              std::min(a.y(), b.y()),
+              std::max(a.y(), b.y()),
+              a.x(),
+              a.y()};
     first = std::min<int64_t>(first, edge.y_min);
     last = std::max<int64_t>(last, edge.y_max);
     if (edge.y_min == edge.y_max) {
@@ -101,6 +104,56 @@ void FillPolygonAsPillow(const std::vector<Eigen::Vector2i>& corners, int64_t wi
     for (size_t i = 1; i < crossings.size(); i += 2) {
       fill(RoundHalfOut(crossings[i - 1]), y, RoundHalfIn(crossings[i]));
     }
+  }
+}
+
+void FillPolygonAsOpenCv(const std::vector<Eigen::Vector2i>& corners, int64_t width, int64_t height,
+                         uint8_t value, std::vector<uint8_t>& cells) {
+  const auto set = [&](int64_t x, int64_t y) {
+    if (x >= 0 && y >= 0 && x < width && y < height) cells[y * width + x] |= value;
+  };
+  constexpr int kFraction = 16;  // bits
+  struct Side {
+    int64_t y_begin, y_end;  // the last row is not its own
+    int64_t x, step;         // of the next row, fixed point
+  };
+  std::vector<Side> sides;
+  for (size_t i = 0; i < corners.size(); ++i) {
+    Eigen::Vector2i a = corners[i], b = corners[(i + 1) % corners.size()];
+    if (a.y() != b.y()) {
+      const Eigen::Vector2i &top = a.y() < b.y() ? a : b, &bottom = a.y() < b.y() ? b : a;
+      const int64_t way = (int64_t{bottom.x()} - top.x()) * (1 << kFraction);
+      sides.push_back({top.y(), bottom.y(), int64_t{top.x()} * (1 << kFraction),
+                       way / (int64_t{bottom.y()} - top.y())});
+    }
+    if (a.x() > b.x()) std::swap(a, b);
+    const int64_t dx = int64_t{b.x()} - a.x(), dy = std::abs(int64_t{b.y()} - a.y());
+    const int64_t down = b.y() >= a.y() ? 1 : -1;
+    const int64_t major = std::max(dx, dy), minor = std::min(dx, dy);
+    int64_t x = a.x(), y = a.y(), error = major - 2 * minor;
+    for (int64_t step = 0; step <= major; ++step) {
+      set(x, y);
+      const bool aside = error < 0;
+      error += (aside ? 2 * major : 0) - 2 * minor;
+      if (dx >= dy || aside) ++x;
+      if (dx < dy || aside) y += down;
+    }
+  }
+  std::sort(sides.begin(), sides.end(),
+            [](const Side& a, const Side& b) { return a.y_begin < b.y_begin; });
+  if (sides.empty()) return;
+  std::vector<Side> active;
+  size_t next = 0;
+  for (int64_t y = sides[0].y_begin; y < height && (next < sides.size() || !active.empty()); ++y) {
+    std::erase_if(active, [&](const Side& side) { return side.y_end <= y; });
+    while (next < sides.size() && sides[next].y_begin <= y) active.push_back(sides[next++]);
+    std::sort(active.begin(), active.end(), [](const Side& a, const Side& b) { return a.x < b.x; });
+    for (size_t i = 1; i < active.size() && y >= 0; i += 2) {
+      const int64_t first = (active[i - 1].x + (1 << kFraction) - 1) >> kFraction;
+      const int64_t last = std::min(active[i].x >> kFraction, width - 1);
+      for (int64_t x = std::max<int64_t>(first, 0); x <= last; ++x) set(x, y);
+    }
+    for (Side& side : active) side.x += side.step;
   }
 }
 
