@@ -222,7 +222,8 @@ CommandAction SetUpLogView(CLI::App& app) {
   app.add_option("--log", arguments->log, "name of the log, or its number from 0 (default: 0)")
       ->type_name("TEXT");
   app.add_option("--frame", arguments->frames,
-                 "frames to show, from 0, one below the other (default: the middle one)")
+                 "frames to show, from 0, one below the other (default: the middle one, or the "
+                 "nearest to it with files)")
       ->type_name("N ...")
       ->expected(1, 100);
   AddPath(app, "-o,--out", &arguments->out, "picture to write, .png or .jpg")->required();
@@ -232,7 +233,7 @@ CommandAction SetUpLogView(CLI::App& app) {
     const auto logs = OpenLogs(arguments->path);
     const Log log = logs->Read(FindLog(*logs, arguments->path, arguments->log));
     std::vector<int> frames = arguments->frames;
-    if (frames.empty()) frames = {static_cast<int>(log.frames.size() / 2)};
+    if (frames.empty()) frames = {FrameToShow(log)};
     std::vector<Image> sheets;
     int width = 0, height = 0;
     for (const int frame : frames) {

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <map>
 #include <optional>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -194,12 +195,16 @@ void DrawLegend(Image* image, const Log& log, const LogFrame& frame, int x, int 
 // left to right.
 std::vector<std::vector<int>> CameraRows(const Log& log) {
   constexpr size_t kMaxColumns = 4;
-  std::vector<std::pair<double, int>> ahead, back;
+  // Sorted by direction, in steps of 3 degrees, then place: the cameras of a stereo pair look the
+  // same way.
+  std::vector<std::tuple<double, double, int>> ahead, back;
   for (size_t i = 0; i < log.sensors.size(); ++i) {
     if (log.sensors[i].kind != SensorKind::kCamera) continue;
-    const Eigen::Vector3d direction =
-        log.sensors[i].ego_from_sensor.rotation * Eigen::Vector3d::UnitZ();
-    (direction.x() > -0.2 ? ahead : back).emplace_back(-direction.y(), static_cast<int>(i));
+    const Rigid3& ego_from_sensor = log.sensors[i].ego_from_sensor;
+    const Eigen::Vector3d direction = ego_from_sensor.rotation * Eigen::Vector3d::UnitZ();
+    (direction.x() > -0.2 ? ahead : back)
+        .emplace_back(-std::round(20 * direction.y()), -ego_from_sensor.translation.y(),
+                      static_cast<int>(i));
   }
   std::vector<std::vector<int>> rows;
   for (auto* list : {&ahead, &back}) {
@@ -208,7 +213,7 @@ std::vector<std::vector<int>> CameraRows(const Log& log) {
     for (size_t r = 0; r < num_rows; ++r) {
       std::vector<int>& row = rows.emplace_back();
       for (size_t i = r * list->size() / num_rows; i < (r + 1) * list->size() / num_rows; ++i) {
-        row.push_back((*list)[i].second);
+        row.push_back(std::get<2>((*list)[i]));
       }
     }
   }
@@ -219,7 +224,8 @@ std::vector<std::vector<int>> CameraRows(const Log& log) {
 
 OptionList Describe(LogViewOptions& o) {
   OptionList list;
-  list.Add("camera-width", &o.camera_width_px, "width of each camera's picture, pixels",
+  list.Add("camera-width", &o.camera_width_px,
+           "width of each camera's picture, pixels; a single one gets twice that",
            {.min = 64, .max = 4096});
   list.Add("range", &o.range_m, "from the car to the edge of the view from above, metres",
            {.min = 1, .max = 1000});
@@ -325,9 +331,12 @@ Image DrawCamera(const Log& log, int frame_index, int sensor_index, const LogVie
     }
     std::sort(projected.begin(), projected.end(),
               [](const auto& a, const auto& b) { return a.first > b.first; });
+    // Where points are dense, small ones leave the picture visible.
+    const int size = 16 * projected.size() > static_cast<size_t>(width) * height ? 1 : 2;
     for (const auto& [depth_m, pixel] : projected) {
       const float t = (1 / depth_m - 1 / kColdest_m) / (1 / kWarmest_m - 1 / kColdest_m);
-      FillRectangle(&image, static_cast<int>(pixel.x()) - 1, static_cast<int>(pixel.y()) - 1, 2, 2,
+      FillRectangle(&image, static_cast<int>(pixel.x()) + 1 - size,
+                    static_cast<int>(pixel.y()) + 1 - size, size, size,
                     MapColor(ColorMap::kTurbo, 0.08f + 0.85f * std::sqrt(std::max(t, 0.0f))));
     }
   }
@@ -348,13 +357,15 @@ Image DrawCamera(const Log& log, int frame_index, int sensor_index, const LogVie
   return image;
 }
 
-Image DrawFrame(const Log& log, int frame_index, const LogViewOptions& options) {
+Image DrawFrame(const Log& log, int frame_index, const LogViewOptions& given) {
   constexpr int kGap_px = 4, kCaption_px = 14, kHeader_px = 40, kLegendLines = 4, kLegend_px = 62;
   constexpr int kLeastAbove_px = 420;
   const LogFrame& frame = FrameOf(log, frame_index);
 
   // Pictures first: the sheet is as large as they are. Tall ones are shrunk to the widescreen cell.
   const std::vector<std::vector<int>> rows = CameraRows(log);
+  LogViewOptions options = given;
+  if (rows.size() == 1 && rows[0].size() == 1) options.camera_width_px *= 2;
   const int cell_width = options.camera_width_px;
   const int max_height = cell_width * 3 / 4;
   std::vector<std::vector<Image>> pictures;
@@ -411,6 +422,25 @@ Image DrawFrame(const Log& log, int frame_index, const LogViewOptions& options) 
     y += row_heights[r] + kCaption_px + kGap_px;
   }
   return sheet;
+}
+
+int FrameToShow(const Log& log) {
+  ATHANOR_CHECK(!log.frames.empty(), log.source, ": log ", log.name,
+                ": expected at least one frame, found none");
+  const auto middle = static_cast<int>(log.frames.size() / 2);
+  int best = middle, best_files = -1;
+  for (int f = 0; f < static_cast<int>(log.frames.size()); ++f) {
+    int files = 0;
+    for (const int reading : log.frames[f].readings) {
+      files += reading >= 0 && OnDisk(log.readings[reading]);
+    }
+    const bool nearer = std::abs(f - middle) < std::abs(best - middle);
+    if (files > best_files || (files == best_files && nearer)) {
+      best = f;
+      best_files = files;
+    }
+  }
+  return best;
 }
 
 }  // namespace athanor

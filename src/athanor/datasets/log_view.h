@@ -13,7 +13,7 @@
 namespace athanor {
 
 struct LogViewOptions {
-  int camera_width_px = 480;      // of each camera's picture
+  int camera_width_px = 480;      // of each camera's picture; twice that for a single one
   float range_m = 50;             // from the car to the edge of the view from above
   int sweeps = 1;                 // LiDAR sweeps merged, the frame's and those before
   std::string color = "height";   // of the points from above: "height" or "intensity"
@@ -42,5 +42,9 @@ Image DrawCamera(const Log& log, int frame, int sensor, const LogViewOptions& op
 // cameras looking ahead in the upper row and those looking back in the lower, as they stand from
 // left to right.
 Image DrawFrame(const Log& log, int frame, const LogViewOptions& options = {});
+
+// The frame worth showing when nobody names one: of those with most files on disk (data sets are
+// shipped in parts), the one nearest to the middle. Throws Error for a log without frames.
+int FrameToShow(const Log& log);
 
 }  // namespace athanor

@@ -61,7 +61,9 @@ TEST(LogView, SheetsDoWithoutFiles) {
   Log log = SmallLog(TestFolder("log sheet"));
   const Image sheet = DrawFrame(log, 1);
   EXPECT_GT(sheet.width, 800);
+  EXPECT_EQ(FrameToShow(log), 1);
   fs::remove(log.readings[log.frames[1].readings[0]].path);
+  EXPECT_EQ(FrameToShow(log), 0);
   fs::remove(log.readings[log.frames[1].readings[1]].path);
   const Image without = DrawFrame(log, 1);
   EXPECT_EQ(without.width, sheet.width);
