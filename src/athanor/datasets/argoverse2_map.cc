@@ -19,6 +19,7 @@ using Json = nlohmann::json;
 constexpr double kCellsPerM = 10;
 constexpr int64_t kRoiCells = 50;  // 5 m
 constexpr int64_t kMaxCells = int64_t{1} << 29;
+constexpr uintmax_t kMaxJsonBytes = 256 << 20;
 constexpr double kMaxCoordinateM = 1e7;  // a city's frame is some tens of kilometres wide
 constexpr uint8_t kDrivable = 1, kRoi = 2;
 
@@ -152,6 +153,10 @@ Argoverse2Map Argoverse2Map::Read(const fs::path& folder) {
     archive = FindFile(map_folder, "log_map_archive_", ".json");
   }
   ATHANOR_CHECK(!archive.empty(), folder.string(), ": expected log_map_archive_*.json, found none");
+  std::error_code error;
+  const uintmax_t bytes = fs::file_size(archive, error);
+  ATHANOR_CHECK(!error && bytes <= kMaxJsonBytes, archive.string(), ": expected a map of at most ",
+                kMaxJsonBytes, " bytes, found ", bytes);
   Argoverse2Map map = Parse(ReadFile(archive), archive.string());
   fs::path heights, sim2;
   for (const fs::path& path : ListFiles(map_folder)) {

@@ -4,8 +4,9 @@
 // gives both of the roof's as one sweep, with the motion compensated. Cameras are pinholes: the
 // images come undistorted (k1, k2, k3 in intrinsics.feather describe the lenses that were taken
 // out, argoverse/av2-api issue 219), and half a pixel is added to their principal points, which
-// count from the centre of the first. A frame is a sweep: every time that has annotations or a
-// file; its id is the time in nanoseconds.
+// count from the centre of the first. A frame is every time
+// that has annotations or a sweep, its id the time in nanoseconds; readings are the files that are
+// there, so a frame may have none.
 #pragma once
 
 #include <filesystem>
@@ -17,6 +18,9 @@ namespace athanor {
 
 // True for a folder with calibration/ and city_SE3_egovehicle.feather.
 bool IsArgoverse2Log(const std::filesystem::path& folder);
+
+// True when OpenArgoverse2Logs finds logs there.
+bool IsArgoverse2Path(const std::filesystem::path& path);
 
 // One log, or a folder of logs (a split), or a folder of splits: those below are found by
 // themselves, sorted by path. Throws Error when there is none.
