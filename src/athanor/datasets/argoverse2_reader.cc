@@ -271,8 +271,6 @@ bool IsArgoverse2Log(const fs::path& folder) {
   return IsFolder(folder / "calibration") && IsFile(folder / "city_SE3_egovehicle.feather");
 }
 
-bool IsArgoverse2Path(const fs::path& path) { return !FindLogs(path).empty(); }
-
 std::unique_ptr<LogDataset> OpenArgoverse2Logs(const fs::path& path) {
   std::vector<fs::path> logs = FindLogs(path);
   ATHANOR_CHECK(!logs.empty(), path.string(),

@@ -19,9 +19,6 @@ namespace athanor {
 // True for a folder with calibration/ and city_SE3_egovehicle.feather.
 bool IsArgoverse2Log(const std::filesystem::path& folder);
 
-// True when OpenArgoverse2Logs finds logs there.
-bool IsArgoverse2Path(const std::filesystem::path& path);
-
 // One log, or a folder of logs (a split), or a folder of splits: those below are found by
 // themselves, sorted by path. Throws Error when there is none.
 std::unique_ptr<LogDataset> OpenArgoverse2Logs(const std::filesystem::path& path);
