@@ -228,6 +228,24 @@ TEST(Argoverse2Map, RoiIsTheDrivableAreaAndFiveMetres) {
   EXPECT_FALSE(map.InRoi({NAN, 50}));
 }
 
+TEST(Argoverse2Map, GroundHeightsAreRead) {
+  const auto array = [](const std::string& header, int values) {
+    return "\x93NUMPY\x01" + std::string(1, '\0') + Bytes(static_cast<uint16_t>(header.size())) +
+           header + std::string(2 * values, '\x3c');
+  };
+  const std::string header = "{'descr': '<f2', 'fortran_order': False, 'shape': (3, 2), }\n";
+  const GroundHeights heights = ParseGroundHeights(array(header, 6), "g.npy");
+  EXPECT_EQ(heights.height, 3);
+  EXPECT_EQ(heights.width, 2);
+  EXPECT_THAT(heights.height_m, testing::Each(1 + 60.0f / 1024));  // 0x3c3c
+  EXPECT_THAT(ErrorOf([&] { ParseGroundHeights(array(header, 5), "g.npy"); }),
+              HasSubstr("g.npy: byte "));
+  std::string other = header;
+  other.replace(other.find("f2"), 2, "f4");
+  EXPECT_THAT(ErrorOf([&] { ParseGroundHeights(array(other, 6), "g.npy"); }),
+              HasSubstr("expected an array [rows, columns] of float16"));
+}
+
 TEST(Argoverse2Map, PolygonsAreFilledAsPillowFillsThem) {
   // Sums that Pillow's own Draw.c (12.x) gives for the same polygons, spikes and crossings among
   // them. Pillow 9.4 differs in 19 of these cells, and in none of the real map below.
