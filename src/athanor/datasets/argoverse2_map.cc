@@ -19,6 +19,7 @@ using Json = nlohmann::json;
 constexpr double kCellsPerM = 10;
 constexpr int64_t kRoiCells = 50;  // 5 m
 constexpr int64_t kMaxCells = int64_t{1} << 29;
+constexpr uintmax_t kMaxJsonBytes = 256 << 20;
 constexpr double kMaxCoordinateM = 1e7;  // a city's frame is some tens of kilometres wide
 constexpr uint8_t kDrivable = 1, kRoi = 2;
 
@@ -84,6 +85,42 @@ void Dilate(int64_t width, int64_t height, std::vector<uint8_t>& cells) {
 }
 
 }  // namespace
+
+// NumPy's file of one array: magic, version, length of the header, header, values.
+GroundHeights ParseGroundHeights(std::string_view bytes, std::string_view name) {
+  ByteReader reader(bytes, name);
+  if (reader.Take(6, "magic of a NumPy file") != "\x93NUMPY") {
+    reader.Fail("expected a NumPy file, which begins with '\\x93NUMPY'");
+  }
+  const auto version = reader.Read<uint8_t>("version");
+  reader.Read<uint8_t>("version");
+  const size_t length = version == 1 ? reader.Read<uint16_t>("length of the header")
+                                     : reader.Read<uint32_t>("length of the header");
+  const std::string_view header = reader.Take(length, "header");
+  constexpr std::string_view kShape = "'shape': (";
+  const size_t shape = header.find(kShape);
+  GroundHeights heights;
+  bool good = header.find("'descr': '<f2'") != header.npos &&
+              header.find("'fortran_order': False") != header.npos && shape != header.npos;
+  if (good) {
+    const char *begin = header.data() + shape + kShape.size(), *end = header.data() + header.size();
+    const auto rows = std::from_chars(begin, end, heights.height);
+    good = rows.ec == std::errc() && end - rows.ptr > 2 && rows.ptr[0] == ',';
+    if (good) good = std::from_chars(rows.ptr + 2, end, heights.width).ec == std::errc();
+  }
+  if (!good || heights.height <= 0 || heights.width <= 0 ||
+      heights.width > kMaxCells / heights.height) {
+    reader.Fail(
+        StrCat("expected an array [rows, columns] of float16 (<f2), found ", Quoted(header)));
+  }
+  const int64_t count = heights.width * heights.height;
+  reader.CheckFits(count, 2, "ground heights");
+  heights.height_m.resize(static_cast<size_t>(count));
+  for (float& height : heights.height_m) {
+    height = Eigen::numext::bit_cast<Eigen::half>(reader.Read<uint16_t>("ground height"));
+  }
+  return heights;
+}
 
 Argoverse2Map Argoverse2Map::Parse(std::string_view json, std::string_view name) {
   const Json root = ParseJson(json, name);
@@ -152,6 +189,10 @@ Argoverse2Map Argoverse2Map::Read(const fs::path& folder) {
     archive = FindFile(map_folder, "log_map_archive_", ".json");
   }
   ATHANOR_CHECK(!archive.empty(), folder.string(), ": expected log_map_archive_*.json, found none");
+  std::error_code error;
+  const uintmax_t bytes = fs::file_size(archive, error);
+  ATHANOR_CHECK(!error && bytes <= kMaxJsonBytes, archive.string(), ": expected a map of at most ",
+                kMaxJsonBytes, " bytes, found ", bytes);
   Argoverse2Map map = Parse(ReadFile(archive), archive.string());
   fs::path heights, sim2;
   for (const fs::path& path : ListFiles(map_folder)) {
@@ -181,39 +222,7 @@ void Argoverse2Map::ReadGroundHeight(const fs::path& heights, const fs::path& si
   ground_rotation_ << rotation[0], rotation[1], rotation[2], rotation[3];
   ground_translation_ = {translation[0], translation[1]};
 
-  // NumPy's file of one array: magic, version, length of the header, header, values.
-  const std::string bytes = ReadFile(heights);
-  const std::string name = heights.string();
-  ByteReader reader(bytes, name);
-  if (reader.Take(6, "magic of a NumPy file") != "\x93NUMPY") {
-    reader.Fail("expected a NumPy file, which begins with '\\x93NUMPY'");
-  }
-  const auto version = reader.Read<uint8_t>("version");
-  reader.Read<uint8_t>("version");
-  const size_t length = version == 1 ? reader.Read<uint16_t>("length of the header")
-                                     : reader.Read<uint32_t>("length of the header");
-  const std::string header(reader.Take(length, "header"));
-  const size_t shape = header.find("'shape': (");
-  int64_t rows = 0, columns = 0;
-  bool good = header.find("'descr': '<f2'") != header.npos &&
-              header.find("'fortran_order': False") != header.npos && shape != header.npos;
-  if (good) {
-    const char *begin = header.data() + shape + 10, *end = header.data() + header.size();
-    const auto first = std::from_chars(begin, end, rows);
-    good = first.ec == std::errc() && end - first.ptr > 2 && first.ptr[0] == ',';
-    if (good) good = std::from_chars(first.ptr + 2, end, columns).ec == std::errc();
-  }
-  if (!good || rows <= 0 || columns <= 0 || columns > kMaxCells / rows) {
-    reader.Fail(
-        StrCat("expected an array [rows, columns] of float16 (<f2), found ", Quoted(header)));
-  }
-  reader.CheckFits(rows * columns, 2, "ground heights");
-  ground_width_ = columns;
-  ground_height_ = rows;
-  ground_m_.resize(static_cast<size_t>(rows * columns));
-  for (float& height : ground_m_) {
-    height = Eigen::numext::bit_cast<Eigen::half>(reader.Read<uint16_t>("ground height"));
-  }
+  ground_ = ParseGroundHeights(ReadFile(heights), heights.string());
 }
 
 uint8_t Argoverse2Map::CellAt(const Eigen::Vector2d& point_in_city_m) const {
@@ -243,12 +252,12 @@ int64_t Argoverse2Map::CountCells(bool roi) const {
 std::optional<double> Argoverse2Map::GroundHeight(const Eigen::Vector2d& point_in_city_m) const {
   const Eigen::Vector2d cell =
       ground_scale_ * (ground_rotation_ * point_in_city_m + ground_translation_);
-  if (!(cell.x() > -1 && cell.y() > -1 && cell.x() < static_cast<double>(ground_width_) &&
-        cell.y() < static_cast<double>(ground_height_))) {
+  if (!(cell.x() > -1 && cell.y() > -1 && cell.x() < static_cast<double>(ground_.width) &&
+        cell.y() < static_cast<double>(ground_.height))) {
     return std::nullopt;
   }
-  const float height =
-      ground_m_[static_cast<int64_t>(cell.y()) * ground_width_ + static_cast<int64_t>(cell.x())];
+  const float height = ground_.height_m[static_cast<int64_t>(cell.y()) * ground_.width +
+                                        static_cast<int64_t>(cell.x())];
   if (!std::isfinite(height)) return std::nullopt;
   return height;
 }

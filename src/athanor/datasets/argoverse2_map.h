@@ -15,6 +15,15 @@
 
 namespace athanor {
 
+// Heights of the ground on a grid.
+struct GroundHeights {
+  int64_t width = 0, height = 0;
+  std::vector<float> height_m;  // [height, width]; not finite where it is not known
+};
+// *_ground_height_surface____*.npy: one array [rows, columns] of float16. Throws Error (name,
+// byte).
+GroundHeights ParseGroundHeights(std::string_view bytes, std::string_view name);
+
 // Safe to read from several threads.
 class Argoverse2Map {
  public:
@@ -39,7 +48,7 @@ class Argoverse2Map {
 
   // Height of the ground, cells of 30 cm; none where it is not known.
   std::optional<double> GroundHeight(const Eigen::Vector2d& point_in_city_m) const;
-  bool has_ground_height() const { return !ground_m_.empty(); }
+  bool has_ground_height() const { return !ground_.height_m.empty(); }
 
  private:
   uint8_t CellAt(const Eigen::Vector2d& point_in_city_m) const;
@@ -55,8 +64,7 @@ class Argoverse2Map {
   Eigen::Matrix2d ground_rotation_ = Eigen::Matrix2d::Identity();
   Eigen::Vector2d ground_translation_ = Eigen::Vector2d::Zero();
   double ground_scale_ = 1;
-  int64_t ground_width_ = 0, ground_height_ = 0;
-  std::vector<float> ground_m_;
+  GroundHeights ground_;
 };
 
 }  // namespace athanor

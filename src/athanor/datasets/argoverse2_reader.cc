@@ -176,8 +176,7 @@ Log ReadLog(const fs::path& folder) {
   for (int s = 0; s < num_sensors; ++s) {
     const std::string& channel = log.sensors[s].channel;
     const fs::path images = folder / "sensors" / "cameras" / channel;
-    const std::vector<int64_t> taken =
-        s == lidar ? std::vector<int64_t>(times.begin(), times.end()) : FileTimes(images, ".jpg");
+    const std::vector<int64_t> taken = s == lidar ? sweeps : FileTimes(images, ".jpg");
     const int first = static_cast<int>(log.readings.size());
     for (const int64_t time : taken) {
       LogReading reading;
@@ -197,7 +196,8 @@ Log ReadLog(const fs::path& folder) {
           (after == taken.end() || time - *(after - 1) <= *after - time)) {
         nearest = after - 1;
       }
-      if (nearest == taken.end() || std::abs(*nearest - time) > kMaxImageOffsetNs) continue;
+      const int64_t offset_ns = nearest == taken.end() ? INT64_MAX : std::abs(*nearest - time);
+      if (offset_ns > (s == lidar ? 0 : kMaxImageOffsetNs)) continue;
       const int reading = first + static_cast<int>(nearest - taken.begin());
       log.frames[frame].readings[s] = reading;
       log.readings[reading].frame = frame;
@@ -224,6 +224,22 @@ Log ReadLog(const fs::path& folder) {
   }
   SetVelocities(log);
   return log;
+}
+
+// The folder itself, its logs, or those of its splits.
+std::vector<fs::path> FindLogs(const fs::path& path) {
+  if (IsArgoverse2Log(path)) return {path};
+  std::vector<fs::path> logs;
+  for (const fs::path& split : Folders(path)) {
+    if (IsArgoverse2Log(split)) {
+      logs.push_back(split);
+      continue;
+    }
+    for (const fs::path& log : Folders(split)) {
+      if (IsArgoverse2Log(log)) logs.push_back(log);
+    }
+  }
+  return logs;
 }
 
 class Argoverse2Dataset : public LogDataset {
@@ -256,20 +272,7 @@ bool IsArgoverse2Log(const fs::path& folder) {
 }
 
 std::unique_ptr<LogDataset> OpenArgoverse2Logs(const fs::path& path) {
-  std::vector<fs::path> logs;
-  if (IsArgoverse2Log(path)) {
-    logs.push_back(path);
-  } else {
-    for (const fs::path& split : Folders(path)) {
-      if (IsArgoverse2Log(split)) {
-        logs.push_back(split);
-        continue;
-      }
-      for (const fs::path& log : Folders(split)) {
-        if (IsArgoverse2Log(log)) logs.push_back(log);
-      }
-    }
-  }
+  std::vector<fs::path> logs = FindLogs(path);
   ATHANOR_CHECK(!logs.empty(), path.string(),
                 ": expected an Argoverse 2 log (calibration/ and city_SE3_egovehicle.feather) or "
                 "a folder of them, found none");

@@ -4,8 +4,9 @@
 // gives both of the roof's as one sweep, with the motion compensated. Cameras are pinholes: the
 // images come undistorted (k1, k2, k3 in intrinsics.feather describe the lenses that were taken
 // out, argoverse/av2-api issue 219), and half a pixel is added to their principal points, which
-// count from the centre of the first. A frame is a sweep: every time that has annotations or a
-// file; its id is the time in nanoseconds.
+// count from the centre of the first. A frame is every time
+// that has annotations or a sweep, its id the time in nanoseconds; readings are the files that are
+// there, so a frame may have none.
 #pragma once
 
 #include <filesystem>

@@ -131,7 +131,7 @@ TEST(Argoverse2, LogHasFramesInTheCityFrame) {
   EXPECT_THAT(sweep.intensity, ElementsAre(0.2f));
   EXPECT_THAT(sweep.ring, ElementsAre(63));
   EXPECT_THAT(sweep.time_s, ElementsAre(0.002f));
-  EXPECT_FALSE(fs::exists(log.readings[log.frames[1].readings[1]].path));
+  EXPECT_EQ(log.frames[1].readings[1], -1);
 }
 
 TEST(Argoverse2, FindsTheLogsOfASplit) {
@@ -228,6 +228,24 @@ TEST(Argoverse2Map, RoiIsTheDrivableAreaAndFiveMetres) {
   EXPECT_FALSE(map.InRoi({NAN, 50}));
 }
 
+TEST(Argoverse2Map, GroundHeightsAreRead) {
+  const auto array = [](const std::string& header, int values) {
+    return "\x93NUMPY\x01" + std::string(1, '\0') + Bytes(static_cast<uint16_t>(header.size())) +
+           header + std::string(2 * values, '\x3c');
+  };
+  const std::string header = "{'descr': '<f2', 'fortran_order': False, 'shape': (3, 2), }\n";
+  const GroundHeights heights = ParseGroundHeights(array(header, 6), "g.npy");
+  EXPECT_EQ(heights.height, 3);
+  EXPECT_EQ(heights.width, 2);
+  EXPECT_THAT(heights.height_m, testing::Each(1 + 60.0f / 1024));  // 0x3c3c
+  EXPECT_THAT(ErrorOf([&] { ParseGroundHeights(array(header, 5), "g.npy"); }),
+              HasSubstr("g.npy: byte "));
+  std::string other = header;
+  other.replace(other.find("f2"), 2, "f4");
+  EXPECT_THAT(ErrorOf([&] { ParseGroundHeights(array(other, 6), "g.npy"); }),
+              HasSubstr("expected an array [rows, columns] of float16"));
+}
+
 TEST(Argoverse2Map, PolygonsAreFilledAsPillowFillsThem) {
   // Sums that Pillow's own Draw.c (12.x) gives for the same polygons, spikes and crossings among
   // them. Pillow 9.4 differs in 19 of these cells, and in none of the real map below.
@@ -260,7 +278,8 @@ TEST(Argoverse2RealLog, CountsAreThoseOfTheDataSet) {
   ATHANOR_SKIP_WITHOUT(kRealLog);
   const auto cuboids = ReadArgoverse2Cuboids(SharedData(kRealLog) / "annotations.feather");
   EXPECT_EQ(cuboids.size(), 11364u);
-  const auto dataset = OpenArgoverse2Logs(SharedData(kRealLog));
+  const auto dataset = OpenLogs(SharedData(kRealLog));
+  EXPECT_EQ(dataset->format(), "argoverse2");
   ASSERT_EQ(dataset->names().size(), 1u);
   const Log log = dataset->Read(0);
   EXPECT_EQ(log.tracks.size(), 114u);
@@ -271,9 +290,9 @@ TEST(Argoverse2RealLog, CountsAreThoseOfTheDataSet) {
   std::vector<int64_t> points;
   for (const LogFrame& frame : log.frames) {
     boxes += static_cast<int64_t>(frame.boxes.size());
+    if (frame.readings.back() < 0) continue;
     const LogReading& reading = log.readings[frame.readings.back()];
-    if (!fs::exists(reading.path)) continue;
-    const LidarSweep sweep = ReadArgoverse2Sweep(reading.path);
+    const LidarSweep sweep = ReadSweep(log, frame.readings.back());
     points.push_back(sweep.size());
     if (frame.id != "315966265259836000") continue;
     EXPECT_EQ(frame.boxes.size(), 81u);

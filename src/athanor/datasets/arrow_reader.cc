@@ -46,6 +46,14 @@ Metadata<Root> Verified(std::string_view bytes, std::string_view name, size_t po
   return metadata;
 }
 
+// The structs of a vector, which the verifier does not check for their alignment.
+template <typename T>
+std::vector<T> Structs(const flatbuffers::Vector<const T*>* vector) {
+  std::vector<T> structs(vector == nullptr ? 0 : vector->size());
+  if (!structs.empty()) std::memcpy(structs.data(), vector->Data(), structs.size() * sizeof(T));
+  return structs;
+}
+
 std::string_view NameOf(const format::Field& field) {
   return field.name() == nullptr ? std::string_view() : std::string_view(field.name()->c_str());
 }
@@ -152,9 +160,7 @@ class Reader {
     const auto footer = Verified<format::Footer>(bytes_.substr(body_end_, footer_bytes), name_,
                                                  body_end_, "the footer");
     columns_ = ReadSchema(footer.root->schema(), name_);
-    if (footer.root->record_batches() != nullptr) {
-      for (const format::Block* block : *footer.root->record_batches()) ReadBatch(*block);
-    }
+    for (const format::Block& block : Structs(footer.root->record_batches())) ReadBatch(block);
     ArrowTable table(std::string(name_), rows_);
     for (ArrowColumn& column : columns_) table.Add(std::move(column));
     return table;
@@ -188,13 +194,13 @@ class Reader {
     body_position_ = block.offset() + block.metadata_length();
     body_ = bytes_.substr(body_position_, block.body_length());
     compression_ = batch->compression();
-    buffers_ = batch->buffers();
+    buffers_ = Structs(batch->buffers());
     next_buffer_ = 0;
+    const std::vector<format::FieldNode> nodes = Structs(batch->nodes());
+    ATHANOR_CHECK(nodes.size() >= columns_.size(), name_, ": byte ", block.offset(), ": expected ",
+                  columns_.size(), " columns in the record batch, found ", nodes.size());
     for (size_t i = 0; i < columns_.size(); ++i) {
-      ATHANOR_CHECK(batch->nodes() != nullptr && i < batch->nodes()->size(), name_, ": byte ",
-                    block.offset(), ": expected ", columns_.size(),
-                    " columns in the record batch, found fewer");
-      const format::FieldNode& node = *batch->nodes()->Get(static_cast<uint32_t>(i));
+      const format::FieldNode& node = nodes[i];
       ATHANOR_CHECK(node.length() == batch->length(), name_, ": byte ", block.offset(), ": column ",
                     Quoted(columns_[i].name), ": expected ", batch->length(), " rows, found ",
                     node.length());
@@ -275,9 +281,9 @@ class Reader {
   // that is allowed). Valid until the next call.
   std::string_view NextBuffer(std::string_view what, uint64_t needed, bool may_be_empty = false) {
     what_ = what;
-    ATHANOR_CHECK(buffers_ != nullptr && next_buffer_ < buffers_->size(), Where(),
+    ATHANOR_CHECK(next_buffer_ < buffers_.size(), Where(),
                   "expected a buffer, but the record batch has no more");
-    const format::Buffer& buffer = *buffers_->Get(next_buffer_++);
+    const format::Buffer& buffer = buffers_[next_buffer_++];
     const auto size = static_cast<int64_t>(body_.size());
     ATHANOR_CHECK(buffer.offset() >= 0 && buffer.length() >= 0 && buffer.offset() <= size &&
                       buffer.length() <= size - buffer.offset(),
@@ -343,8 +349,8 @@ class Reader {
   size_t body_position_ = 0;
   std::string_view body_;
   const format::BodyCompression* compression_ = nullptr;
-  const flatbuffers::Vector<const format::Buffer*>* buffers_ = nullptr;
-  uint32_t next_buffer_ = 0;
+  std::vector<format::Buffer> buffers_;
+  size_t next_buffer_ = 0;
   const ArrowColumn* column_ = nullptr;
   std::string_view what_;
   std::vector<uint8_t> decompressed_;

@@ -80,8 +80,8 @@ Log ReadFrame(const fs::path& folder, const std::string& id, const std::string& 
   sweep.sensor = static_cast<int>(log.sensors.size());
   sweep.path = folder / "velodyne" / (id + ".bin");
   sweep.frame = 0;
-  frame.readings.push_back(static_cast<int>(log.readings.size()));
-  log.readings.push_back(std::move(sweep));
+  frame.readings.push_back(IsFile(sweep.path) ? static_cast<int>(log.readings.size()) : -1);
+  if (IsFile(sweep.path)) log.readings.push_back(std::move(sweep));
   LogSensor lidar;
   lidar.channel = "velodyne";
   lidar.kind = SensorKind::kLidar;

@@ -115,14 +115,14 @@ double Iou(const std::array<double, 4>& a, const std::array<double, 4>& b) {
 
 TEST(KittiRealFrames, BoxesSitOnThePointsAndInThePictures) {
   ATHANOR_SKIP_WITHOUT(kReal);
-  const auto dataset = OpenKittiLogs(SharedData(kReal));
+  const auto dataset = OpenLogs(SharedData(kReal));
   ASSERT_THAT(dataset->names(), ElementsAre("000000", "000001", "000002"));
   int cars = 0;
   for (int i = 0; i < 3; ++i) {
     const Log log = dataset->Read(i);
     const auto labels =
         ReadKittiLabels(SharedData(kReal) / "label_2" / (dataset->names()[i] + ".txt"));
-    const LidarSweep sweep = ReadKittiSweep(log.readings.back().path);
+    const LidarSweep sweep = ReadSweep(log, static_cast<int>(log.readings.size()) - 1);
     EXPECT_GT(sweep.size(), 100000);
     const LogSensor& camera = log.sensors[0];
     for (size_t b = 0; b < log.frames[0].boxes.size(); ++b) {

@@ -17,6 +17,7 @@ using Json = nlohmann::json;
 
 constexpr double kMaxCoordinate = 1 << 20;
 constexpr double kMaxSidePx = 1 << 14;
+constexpr uintmax_t kMaxJsonBytes = 256 << 20;
 
 const Json& Get(const Json& object, const char* key, std::string_view where) {
   ATHANOR_CHECK(object.is_object() && object.contains(key), where, ": expected a field ", key);
@@ -187,6 +188,10 @@ std::vector<AnnotatedView> ReadLerfAnnotations(const fs::path& folder) {
   });
   std::vector<AnnotatedView> views;
   for (const fs::path& path : files) {
+    std::error_code error;
+    const uintmax_t bytes = fs::file_size(path, error);
+    ATHANOR_CHECK(!error && bytes <= kMaxJsonBytes, path.string(),
+                  ": expected annotations of at most ", kMaxJsonBytes, " bytes, found ", bytes);
     views.push_back(ParseLerfAnnotations(ReadFile(path), path.string()));
   }
   return views;
