@@ -15,6 +15,9 @@ CommandAction SetUpSceneEval(CLI::App& app);
 CommandAction SetUpSceneRender(CLI::App& app);
 CommandAction SetUpSceneInfo(CLI::App& app);
 CommandAction SetUpSceneExport(CLI::App& app);
+CommandAction SetUpLogInfo(CLI::App& app);
+CommandAction SetUpLogCheck(CLI::App& app);
+CommandAction SetUpLogView(CLI::App& app);
 CommandAction SetUpDoctor(CLI::App& app);
 CommandAction SetUpDemo(CLI::App& app);
 
