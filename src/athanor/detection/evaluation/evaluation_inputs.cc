@@ -187,10 +187,8 @@ ArgoverseInput::ArgoverseInput(const fs::path& truth, const std::string& split, 
     LogPart& part = logs_[log_id];
     part.poses = ReadArgoverse2Poses(folder / "city_SE3_egovehicle.feather");
     if (with_roi) part.map = Argoverse2Map::Read(folder);
-    std::map<int64_t, size_t> sweep_at;
     for (const Argoverse2Cuboid& cuboid : ReadArgoverse2Cuboids(folder / "annotations.feather")) {
-      const auto [at, is_new] = sweep_at.emplace(cuboid.timestamp_ns, sweeps_.size());
-      if (is_new) sweeps_.push_back({.log_id = log_id, .timestamp_ns = cuboid.timestamp_ns});
+      const size_t at = FindSweep(log_id, cuboid.timestamp_ns);
       ArgoverseBox box;
       box.center_m = cuboid.box_in_ego.frame_from_box.translation;
       box.size_m = cuboid.box_in_ego.size_m;
@@ -198,7 +196,7 @@ ArgoverseInput::ArgoverseInput(const fs::path& truth, const std::string& split, 
       box.rotation_wxyz = {q.w(), q.x(), q.y(), q.z()};
       box.num_points = cuboid.num_interior_pts;
       box.category = FindCategory(cuboid.category);
-      sweeps_[at->second].truths.push_back(box);
+      sweeps_[at].truths.push_back(box);
     }
   }
 }
@@ -209,21 +207,32 @@ int ArgoverseInput::FindCategory(const std::string& name) const {
                                            : static_cast<int>(found - config_.categories.begin());
 }
 
+size_t ArgoverseInput::FindSweep(const std::string& log_id, int64_t timestamp_ns) {
+  const auto [at, is_new] = sweep_at_.emplace(std::pair(log_id, timestamp_ns), sweeps_.size());
+  if (is_new) sweeps_.push_back({.log_id = log_id, .timestamp_ns = timestamp_ns});
+  return at->second;
+}
+
+void ArgoverseInput::AddSweepsOf(const std::vector<Argoverse2Detection>& detections,
+                                 const std::string& source) {
+  for (const Argoverse2Detection& detection : detections) {
+    if (sweep_at_.contains({detection.log_id, detection.timestamp_ns})) continue;
+    const auto log = logs_.find(detection.log_id);
+    ATHANOR_CHECK(log != logs_.end(), source, ": holds detections of log ", detection.log_id,
+                  ", which ", source_, " does not have");
+    log->second.poses.At(detection.timestamp_ns);
+    FindSweep(detection.log_id, detection.timestamp_ns);
+  }
+}
+
 std::vector<ArgoverseSweep> ArgoverseInput::WithDetections(
     const std::vector<Argoverse2Detection>& detections, const std::string& source) const {
   ATHANOR_CHECK(!detections.empty(), source, ": expected detections, found none");
   std::vector<ArgoverseSweep> sweeps = sweeps_;
-  std::map<std::pair<std::string, int64_t>, size_t> sweep_at;
-  for (size_t i = 0; i < sweeps.size(); ++i) {
-    sweep_at[{sweeps[i].log_id, sweeps[i].timestamp_ns}] = i;
-  }
   for (const Argoverse2Detection& detection : detections) {
-    const auto found = sweep_at.find({detection.log_id, detection.timestamp_ns});
-    // A sweep without a single annotation is not in the truth's list: both detectors that are
-    // compared must have the same sweeps, so it is named rather than added.
-    ATHANOR_CHECK(found != sweep_at.end(), source, ": holds detections of log ", detection.log_id,
-                  " at ", detection.timestamp_ns, " ns, for which ", source_,
-                  logs_.contains(detection.log_id) ? " has no annotations" : " has no log");
+    const auto found = sweep_at_.find({detection.log_id, detection.timestamp_ns});
+    ATHANOR_CHECK(found != sweep_at_.end(), source, ": holds detections of log ", detection.log_id,
+                  " at ", detection.timestamp_ns, " ns, which ", source_, " does not have");
     ArgoverseBox box;
     box.center_m = detection.box_in_ego.frame_from_box.translation;
     box.size_m = detection.box_in_ego.size_m;

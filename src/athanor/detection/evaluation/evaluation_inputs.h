@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "athanor/datasets/argoverse2_files.h"
@@ -42,8 +43,12 @@ class ArgoverseInput {
   ArgoverseInput(const std::filesystem::path& truth, const std::string& split, bool with_roi,
                  const ArgoverseConfig& config);
 
-  // The sweeps with the detections of one submission. Throws Error for detections in a log that is
-  // not there or at a time that the log does not have, and when there are none at all.
+  // Makes sure that every sweep of a submission is there: one without any annotation holds false
+  // positives only. To be called for all submissions that are compared, before WithDetections.
+  // Throws Error for a log that is not there, or a time for which it has no pose.
+  void AddSweepsOf(const std::vector<Argoverse2Detection>& detections, const std::string& source);
+  // All sweeps with the detections of one submission. Throws Error when there are none, or one is
+  // in a sweep that is not there.
   std::vector<ArgoverseSweep> WithDetections(const std::vector<Argoverse2Detection>& detections,
                                              const std::string& source) const;
   // Null without region of interest. Valid as long as this object.
@@ -55,12 +60,14 @@ class ArgoverseInput {
     Argoverse2Map map;
   };
   int FindCategory(const std::string& name) const;
+  size_t FindSweep(const std::string& log_id, int64_t timestamp_ns);
 
   const ArgoverseConfig config_;
   bool with_roi_;
   std::string source_;
   std::map<std::string, LogPart> logs_;
   std::vector<ArgoverseSweep> sweeps_;
+  std::map<std::pair<std::string, int64_t>, size_t> sweep_at_;  // (log, time) to sweeps_
 };
 
 // KITTI: the frames that `results` (a folder of 000000.txt, or of data/000000.txt) has, each with
