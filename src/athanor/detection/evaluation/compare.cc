@@ -89,8 +89,8 @@ std::vector<ComparisonRow> CompareNuscenes(const NuscenesTruth& truth, const Nus
       names, units, options, [&](int which, std::span<const int32_t> weights) {
         const NuscenesMetrics metrics = SummarizeNuscenes(which == 0 ? a : b, config, weights);
         std::vector<double> values = {metrics.nd_score, metrics.mean_ap};
-        values.insert(values.end(), metrics.tp_errors.begin(), metrics.tp_errors.end());
-        values.insert(values.end(), metrics.mean_dist_aps.begin(), metrics.mean_dist_aps.end());
+        for (const double error : metrics.tp_errors) values.push_back(error);
+        for (const double ap : metrics.mean_dist_aps) values.push_back(ap);
         return values;
       });
 }

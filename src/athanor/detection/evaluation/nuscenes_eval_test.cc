@@ -196,7 +196,7 @@ TEST(NuscenesEval, WeightsCountSamplesManyTimes) {
     for (size_t i = 0; i < samples; ++i) {
       for (int copy = 0; copy < weights[i]; ++copy) {
         copied.truth.samples.push_back(random.truth.samples[i]);
-        copied.truth.samples.back().token += "_" + std::to_string(copy);
+        copied.truth.samples.back().token += StrCat("_", copy);
       }
     }
     for (size_t i = 0; i < samples; ++i) {
@@ -204,7 +204,7 @@ TEST(NuscenesEval, WeightsCountSamplesManyTimes) {
       for (size_t s = 0; s < samples; ++s) {
         if (random.truth.samples[s].token != token) continue;
         for (int copy = 0; copy < weights[s]; ++copy) {
-          copied.results.sample_tokens.push_back(token + "_" + std::to_string(copy));
+          copied.results.sample_tokens.push_back(StrCat(token, "_", copy));
           for (int64_t j = random.results.first_box[i]; j < random.results.first_box[i + 1]; ++j) {
             copied.results.boxes.push_back(random.results.boxes[j]);
           }
