@@ -13,6 +13,8 @@ echo "commit: $(git rev-parse --short HEAD 2>/dev/null || echo none)"
 echo
 "$build"/benchmarks/kernels_benchmark --benchmark_min_time=1
 echo
+"$build"/benchmarks/evaluation_benchmark
+echo
 arguments=(--iterations "${ITERATIONS:-300}")
 [ -d "$fox" ] && arguments+=(--fox "$fox")
 [ -n "${OPENSPLAT:-}" ] && arguments+=(--opensplat "$OPENSPLAT")

@@ -37,11 +37,17 @@ const Command kCommands[] = {
      SetUpLogCheck},
     {"log", "view", "Draw frames of a driving log: from above, and what the cameras saw",
      SetUpLogView},
+    {"detect", "eval", "Score detections on a benchmark, as its official tool does",
+     SetUpDetectEval},
+    {"eval", "compare", "Say whether one detector is better than another beyond luck",
+     SetUpEvalCompare},
     {"", "demo", "Make a small capture, reconstruct it, score it and show it", SetUpDemo},
     {"", "doctor", "Say what this machine offers, and test every kernel on it", SetUpDoctor},
 };
 
 const std::map<std::string, std::string> kGroupHelp = {
+    {"detect", "3D object detection"},
+    {"eval", "What scores mean"},
     {"log", "Driving logs of the public formats"},
     {"scene", "Photographs to 3D Gaussian scenes, and what to do with them"},
 };

@@ -1,0 +1,40 @@
+// The files of the nuScenes detection benchmark: results JSON in and out, the configuration, and
+// the two files of metrics that the devkit writes. Format:
+// https://www.nuscenes.org/object-detection ("Results format").
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "athanor/detection/evaluation/nuscenes_eval.h"
+
+namespace athanor {
+
+// Reads {"meta": {...}, "results": {sample token: [box, ...]}} of any size: the file is mapped, not
+// copied, and parsed on several cores. Throws Error in one line (file, byte or sample, expectation)
+// for damaged JSON, a wrong type, an unknown class or attribute, a number that is not finite (a
+// velocity may be NaN), a size that is not positive, a sample that comes twice, or more boxes in a
+// sample than `max_boxes_per_sample`.
+NuscenesResults ReadNuscenesResults(const std::filesystem::path& path,
+                                    int max_boxes_per_sample = 500);
+// From text; `name` is what messages call it.
+NuscenesResults ParseNuscenesResults(std::string_view text, const std::string& name,
+                                     int max_boxes_per_sample = 500);
+// Numbers are written so that reading gives back the same bits.
+void WriteNuscenesResults(const std::filesystem::path& path, const NuscenesResults& results);
+
+// A configuration as the devkit has it (eval/detection/configs/*.json).
+NuscenesConfig ReadNuscenesConfig(const std::filesystem::path& path);
+
+// FOLDER/metrics_summary.json and FOLDER/metrics_details.json, byte for byte as the devkit writes
+// the same numbers. `curves` as SummarizeNuscenes gives them, `meta_json` from the results.
+void WriteNuscenesMetrics(const std::filesystem::path& folder, const NuscenesMetrics& metrics,
+                          const std::vector<NuscenesCurve>& curves, const NuscenesConfig& config,
+                          const std::string& meta_json);
+
+// A number as Python's repr writes it: the shortest that reads back the same ("0.1", "1e-05",
+// "NaN").
+std::string PythonNumber(double value);
+
+}  // namespace athanor
