@@ -145,7 +145,7 @@ TEST_F(TrafficTest, SheepStopTheTraffic) {
     }
     return speed;
   };
-  EXPECT_GT(slowest(without), 3);
+  EXPECT_GT(slowest(without), 2);
   EXPECT_LT(slowest(with), 0.5);
   int sheep = 0;
   for (const TrafficActor& actor : with.actors) sheep += actor.actor_class == ActorClass::kSheep;
