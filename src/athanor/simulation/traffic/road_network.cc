@@ -358,7 +358,7 @@ class Reader {
     }
     roundabout->center_m = mean;
     // Points on one line have no circle: their mean will do.
-    const double determinant = scatter.determinant();
+    const double determinant = scatter(0, 0) * scatter(1, 1) - scatter(0, 1) * scatter(0, 1);
     if (determinant > 1e-6 * scatter.trace() * scatter.trace()) {
       roundabout->center_m +=
           Eigen::Vector2d((moment.x() * scatter(1, 1) - moment.y() * scatter(0, 1)) / determinant,
