@@ -13,12 +13,13 @@ declare -A groups=(
            libtomlplusplus-dev libspdlog-dev libfmt-dev libnanoflann-dev libzstd-dev zlib1g-dev
            liblz4-dev libflatbuffers-dev flatbuffers-compiler
            libjpeg-dev libpng-dev libsqlite3-dev libgtest-dev libgmock-dev libbenchmark-dev
-           colmap"
+           libexpat1-dev sumo colmap"
   [lint]="clang-format-14"
   [fuzz]="clang libclang-rt-dev libomp-dev"
 )
 # What newer systems no longer carry, and what is lost without it.
 declare -A optional=(
+  [sumo]="street simulation has no traffic"
   [colmap]="photographs without poses cannot be imported"
   [clang-format-14]="sources are not checked for their format"
 )
