@@ -16,16 +16,16 @@ struct Anchor {
 
 // Several anchors may share a name: "blue" is navy as well as sky.
 constexpr Anchor kAnchors[] = {
-    {"red", 190, 30, 35},        {"red", 150, 20, 25},      {"red", 220, 60, 50},
-    {"orange", 235, 125, 30},    {"orange", 215, 100, 20},  {"yellow", 240, 205, 45},
-    {"yellow", 215, 185, 60},    {"green", 50, 135, 60},    {"green", 25, 85, 45},
-    {"green", 125, 175, 75},     {"green", 115, 130, 60},   {"blue", 35, 75, 170},
-    {"blue", 25, 40, 95},        {"blue", 80, 135, 205},    {"blue", 135, 180, 225},
-    {"purple", 105, 45, 130},    {"purple", 150, 100, 185}, {"pink", 235, 140, 170},
-    {"pink", 225, 90, 140},      {"brown", 115, 70, 40},    {"brown", 80, 50, 32},
-    {"brown", 150, 98, 60},      {"beige", 215, 190, 150},  {"beige", 190, 160, 120},
+    {"red", 190, 30, 35},        {"red", 150, 20, 25},        {"red", 220, 60, 50},
+    {"orange", 235, 125, 30},    {"orange", 215, 100, 20},    {"yellow", 240, 205, 45},
+    {"yellow", 215, 185, 60},    {"green", 50, 135, 60},      {"green", 25, 85, 45},
+    {"green", 125, 175, 75},     {"green", 115, 130, 60},     {"blue", 35, 75, 170},
+    {"blue", 25, 40, 95},        {"blue", 80, 135, 205},      {"blue", 135, 180, 225},
+    {"purple", 105, 45, 130},    {"purple", 150, 100, 185},   {"pink", 235, 140, 170},
+    {"pink", 225, 90, 140},      {"brown", 115, 70, 40},      {"brown", 80, 50, 32},
+    {"brown", 150, 98, 60},      {"beige", 215, 190, 150},    {"beige", 190, 160, 120},
     {"turquoise", 50, 170, 165}, {"turquoise", 30, 115, 120}, {"white", 240, 238, 234},
-    {"grey", 125, 125, 125},     {"grey", 90, 92, 95},      {"grey", 170, 172, 174},
+    {"grey", 125, 125, 125},     {"grey", 90, 92, 95},        {"grey", 170, 172, 174},
     {"black", 22, 22, 24},       {"black", 42, 42, 44},
 };
 
@@ -39,9 +39,7 @@ Eigen::Vector3f Lab(const Eigen::Vector3f& rgb) {
   const float x = (0.4124f * rgb.x() + 0.3576f * rgb.y() + 0.1805f * rgb.z()) / 0.9505f;
   const float y = 0.2126f * rgb.x() + 0.7152f * rgb.y() + 0.0722f * rgb.z();
   const float z = (0.0193f * rgb.x() + 0.1192f * rgb.y() + 0.9505f * rgb.z()) / 1.089f;
-  const auto f = [](float t) {
-    return t > 0.008856f ? std::cbrt(t) : 7.787f * t + 16.0f / 116.0f;
-  };
+  const auto f = [](float t) { return t > 0.008856f ? std::cbrt(t) : 7.787f * t + 16.0f / 116.0f; };
   return {116 * f(y) - 16, 500 * (f(x) - f(y)), 200 * (f(y) - f(z))};
 }
 

@@ -10,8 +10,8 @@
 
 namespace athanor {
 
-// The names in use: the eleven basic terms of Berlin and Kay 1969 (red, orange, yellow, green, blue,
-// purple, pink, brown, black, white, grey), beige and turquoise.
+// The names in use: the eleven basic terms of Berlin and Kay 1969 (red, orange, yellow, green,
+// blue, purple, pink, brown, black, white, grey), beige and turquoise.
 const std::vector<std::string>& ColorNames();
 
 // The name of a linear-light colour, 0..1: that of the nearest anchor in CIE L*a*b*.

@@ -28,13 +28,15 @@ void Screen(ObjectMaker& m, float width, float height, bool lit) {
     pane.surface.emission = 0.7f;
     m.Use(pane);
     const float w = width * m.Uniform(0.3f, 0.5f), h = height * m.Uniform(0.35f, 0.6f);
-    const float y = m.Uniform(-0.45f, 0.45f) * (width - w), z = m.Uniform(0.1f, 0.9f) * (height - h);
+    const float y = m.Uniform(-0.45f, 0.45f) * (width - w),
+                z = m.Uniform(0.1f, 0.9f) * (height - h);
     const float x = 0.001f + 0.0003f * k;
     m.Box({0, y - w / 2, z}, {x, y + w / 2, z + h});
     m.Use("grey");
     for (int line = 0; line < 5; ++line) {
       const float at = z + h * (0.85f - 0.16f * line);
-      m.Box({0, y - 0.4f * w, at - 0.012f * height}, {x + 0.0002f, y - 0.4f * w + w * m.Uniform(0.3f, 0.8f), at});
+      m.Box({0, y - 0.4f * w, at - 0.012f * height},
+            {x + 0.0002f, y - 0.4f * w + w * m.Uniform(0.3f, 0.8f), at});
     }
   }
 }
@@ -46,7 +48,8 @@ void Keys(ObjectMaker& m, float x0, float x1, float y0, float y1, float z, float
     const int columns = r == 0 ? 5 : 12;
     for (int c = 0; c < columns; ++c) {
       const float dx = (x1 - x0) / rows, dy = (y1 - y0) / columns;
-      m.Box({x1 - dx * (r + 0.92f) * 1.0f, y0 + dy * (c + 0.08f), z - 0.001f}, {x1 - dx * (r + 0.08f), y0 + dy * (c + 0.92f), z + rise});
+      m.Box({x1 - dx * (r + 0.92f) * 1.0f, y0 + dy * (c + 0.08f), z - 0.001f},
+            {x1 - dx * (r + 0.08f), y0 + dy * (c + 0.92f), z + rise});
     }
   }
 }
@@ -94,7 +97,8 @@ void MakeTelevision(ObjectMaker& m) {
   const float s = m.PickScale(), w = m.Uniform(0.85f, 1.1f) * s, h = w * 0.57f;
   m.Main(m.Plastic({"black", "grey"}));
   m.Part("stand");
-  for (const float side : {-1.0f, 1.0f}) m.Box({-0.1f, side * w * 0.3f - 0.015f, 0}, {0.1f, side * w * 0.3f + 0.015f, 0.05f}, 0.006f);
+  for (const float side : {-1.0f, 1.0f})
+    m.Box({-0.1f, side * w * 0.3f - 0.015f, 0}, {0.1f, side * w * 0.3f + 0.015f, 0.05f}, 0.006f);
   m.Part("frame");
   m.Box({-0.035f, -w / 2, 0.045f}, {0, w / 2, 0.045f + h}, 0.008f);
   m.Place(V(0.0005f, 0, 0.06f));
@@ -137,7 +141,8 @@ void MakePhone(ObjectMaker& m) {
 
 void MakeSpeaker(ObjectMaker& m) {
   const float s = m.PickScale(), w = m.Uniform(0.14f, 0.18f) * s, h = m.Uniform(0.22f, 0.32f) * s;
-  m.Main(m.Chance(0.5f) ? m.Wood({"brown", "black", "white"}) : m.Plastic({"black", "white", "grey", "red"}));
+  m.Main(m.Chance(0.5f) ? m.Wood({"brown", "black", "white"})
+                        : m.Plastic({"black", "white", "grey", "red"}));
   m.Part("body");
   m.Box({-0.09f, -w / 2, 0}, {0.09f, w / 2, h}, 0.008f);
   m.Part("membrane");
@@ -149,9 +154,12 @@ void MakeSpeaker(ObjectMaker& m) {
     Eigen::Affine3f at = Eigen::Translation3f(0, 0, z) * front;
     m.Place(at);
     m.Use("grey");
-    m.Lathe({{0, 0}, {r * 1.12f, 0}, {r * 1.12f, 0.006f}, {r, 0.008f}, {r, 0.003f}, {0, 0.003f}}, 28);
+    m.Lathe({{0, 0}, {r * 1.12f, 0}, {r * 1.12f, 0.006f}, {r, 0.008f}, {r, 0.003f}, {0, 0.003f}},
+            28);
     m.Use("black");
-    m.Lathe({{0, 0.0005f}, {r * 0.98f, 0.0005f}, {r * 0.9f, 0.006f}, {r * 0.3f, 0.0035f}, {0, 0.009f}}, 28, 0.9f);
+    m.Lathe(
+        {{0, 0.0005f}, {r * 0.98f, 0.0005f}, {r * 0.9f, 0.006f}, {r * 0.3f, 0.0035f}, {0, 0.009f}},
+        28, 0.9f);
   }
   m.PlaceAtOrigin();
 }
@@ -188,7 +196,8 @@ void MakeHeadphones(ObjectMaker& m) {
   m.Tube(band, 0.008f, false, 10);
   for (const float side : {-1.0f, 1.0f}) {
     m.Part("ear cup");
-    m.Rod({0.02f, side * (r - 0.02f), 0.036f}, {0.02f, side * (r + 0.012f), 0.036f}, 0.034f, 0.03f, 24);
+    m.Rod({0.02f, side * (r - 0.02f), 0.036f}, {0.02f, side * (r + 0.012f), 0.036f}, 0.034f, 0.03f,
+          24);
     m.Part("cushion");
     m.Use("black");
     m.Ellipsoid({0.02f, side * (r - 0.026f), 0.036f}, {0.036f, 0.012f, 0.036f}, 2, 10, 20);
@@ -209,7 +218,9 @@ void MakeMicrowave(ObjectMaker& m) {
   m.Rod({d / 2 + 0.025f, w * 0.24f, 0.05f}, {d / 2 + 0.025f, w * 0.24f, h - 0.04f}, 0.007f, 0.007f);
   m.Part("button");
   m.Use("white");
-  for (int k = 0; k < 4; ++k) m.Box({d / 2 - 0.001f, w * 0.31f, 0.05f + 0.045f * k}, {d / 2 + 0.004f, w * 0.44f, 0.08f + 0.045f * k}, 0.001f);
+  for (int k = 0; k < 4; ++k)
+    m.Box({d / 2 - 0.001f, w * 0.31f, 0.05f + 0.045f * k},
+          {d / 2 + 0.004f, w * 0.44f, 0.08f + 0.045f * k}, 0.001f);
   m.Support(-d / 2 + 0.03f, -w / 2 + 0.03f, d / 2 - 0.05f, w / 2 - 0.03f, h, 0.4f);
 }
 
@@ -220,7 +231,9 @@ void MakeToaster(ObjectMaker& m) {
   m.Box({-x, -y, 0.01f}, {x, y, h}, 0.035f);
   m.Part("slot");
   m.Use("black");
-  for (const float side : {-1.0f, 1.0f}) m.Box({side * x * 0.4f - 0.012f, -y * 0.7f, h - 0.01f}, {side * x * 0.4f + 0.012f, y * 0.7f, h + 0.0015f});
+  for (const float side : {-1.0f, 1.0f})
+    m.Box({side * x * 0.4f - 0.012f, -y * 0.7f, h - 0.01f},
+          {side * x * 0.4f + 0.012f, y * 0.7f, h + 0.0015f});
   m.Part("lever");
   m.Box({-0.012f, y - 0.005f, h * 0.55f}, {0.012f, y + 0.025f, h * 0.63f}, 0.004f);
   m.Part("foot");
@@ -228,7 +241,8 @@ void MakeToaster(ObjectMaker& m) {
 }
 
 void MakeRefrigerator(ObjectMaker& m) {
-  const float s = m.PickScale(), w = m.Uniform(0.58f, 0.66f), d = 0.62f, h = 1.6f * s, split = h * m.Uniform(0.58f, 0.68f);
+  const float s = m.PickScale(), w = m.Uniform(0.58f, 0.66f), d = 0.62f, h = 1.6f * s,
+              split = h * m.Uniform(0.58f, 0.68f);
   m.Main(m.Metal({"white", "white", "grey", "red", "turquoise"}));
   const float x = d / 2;
   m.Part("body");
@@ -238,8 +252,10 @@ void MakeRefrigerator(ObjectMaker& m) {
   m.Box({x - 0.05f, -w / 2, split + 0.005f}, {x, w / 2, h}, 0.015f);
   m.Part("handle");
   m.Use(m.Metal({"grey"}));
-  m.Rod({x + 0.03f, w / 2 - 0.06f, split - 0.45f}, {x + 0.03f, w / 2 - 0.06f, split - 0.06f}, 0.011f, 0.011f);
-  m.Rod({x + 0.03f, w / 2 - 0.06f, split + 0.06f}, {x + 0.03f, w / 2 - 0.06f, std::min(h - 0.05f, split + 0.35f)}, 0.011f, 0.011f);
+  m.Rod({x + 0.03f, w / 2 - 0.06f, split - 0.45f}, {x + 0.03f, w / 2 - 0.06f, split - 0.06f},
+        0.011f, 0.011f);
+  m.Rod({x + 0.03f, w / 2 - 0.06f, split + 0.06f},
+        {x + 0.03f, w / 2 - 0.06f, std::min(h - 0.05f, split + 0.35f)}, 0.011f, 0.011f);
   m.Support(-x + 0.03f, -w / 2 + 0.03f, x - 0.08f, w / 2 - 0.03f, h, 0.35f);
 }
 
@@ -255,16 +271,21 @@ void MakeStove(ObjectMaker& m) {
   m.Part("burner");
   m.Use("grey");
   for (const float sx : {-1.0f, 1.0f}) {
-    for (const float sy : {-1.0f, 1.0f}) m.Cylinder({sx * 0.14f - 0.01f, sy * 0.14f, h + 0.004f}, sx * sy > 0 ? 0.09f : 0.075f, 0.0035f, 32);
+    for (const float sy : {-1.0f, 1.0f})
+      m.Cylinder({sx * 0.14f - 0.01f, sy * 0.14f, h + 0.004f}, sx * sy > 0 ? 0.09f : 0.075f,
+                 0.0035f, 32);
   }
   m.Part("door");
   m.Use("black");
   m.Box({x - 0.025f, -w / 2 + 0.03f, 0.14f}, {x, w / 2 - 0.03f, h - 0.2f}, 0.008f);
   m.Part("handle");
   m.Use(m.Metal({"grey"}));
-  m.Rod({x + 0.03f, -w / 2 + 0.06f, h - 0.24f}, {x + 0.03f, w / 2 - 0.06f, h - 0.24f}, 0.01f, 0.01f);
+  m.Rod({x + 0.03f, -w / 2 + 0.06f, h - 0.24f}, {x + 0.03f, w / 2 - 0.06f, h - 0.24f}, 0.01f,
+        0.01f);
   m.Part("knob");
-  for (int k = 0; k < 5; ++k) m.Rod({x - 0.03f, -0.2f + 0.1f * k, h - 0.09f}, {x + 0.012f, -0.2f + 0.1f * k, h - 0.09f}, 0.02f, 0.017f, 16);
+  for (int k = 0; k < 5; ++k)
+    m.Rod({x - 0.03f, -0.2f + 0.1f * k, h - 0.09f}, {x + 0.012f, -0.2f + 0.1f * k, h - 0.09f},
+          0.02f, 0.017f, 16);
   m.Support(-0.22f, -0.22f, 0.2f, 0.22f, h + 0.0075f, 0.7f);
 }
 
@@ -286,7 +307,8 @@ void MakeCounter(ObjectMaker& m) {
     m.Box({x - 0.041f, y0, 0.11f}, {x - 0.02f, y1, h - 0.05f}, 0.004f);
     m.Part("handle");
     m.Use(m.Metal({"grey"}));
-    m.Rod({x - 0.005f, (y0 + y1) / 2 - 0.06f, h - 0.1f}, {x - 0.005f, (y0 + y1) / 2 + 0.06f, h - 0.1f}, 0.006f, 0.006f);
+    m.Rod({x - 0.005f, (y0 + y1) / 2 - 0.06f, h - 0.1f},
+          {x - 0.005f, (y0 + y1) / 2 + 0.06f, h - 0.1f}, 0.006f, 0.006f);
   }
   m.Part("top");
   Look top = m.Matt(m.Chance(0.5f) ? "grey" : "beige", "stone");
@@ -305,7 +327,12 @@ void MakeCounter(ObjectMaker& m) {
   m.Use(m.Metal({"grey"}));
   m.Box({-sx, sink - sy, h - 0.04f}, {sx, sink + sy, h - 0.03f});
   m.Part("tap");
-  m.Tube({{-0.23f, sink, h - 0.01f}, {-0.23f, sink, h + 0.2f}, {-0.2f, sink, h + 0.26f}, {-0.13f, sink, h + 0.27f}, {-0.08f, sink, h + 0.22f}}, 0.012f);
+  m.Tube({{-0.23f, sink, h - 0.01f},
+          {-0.23f, sink, h + 0.2f},
+          {-0.2f, sink, h + 0.26f},
+          {-0.13f, sink, h + 0.27f},
+          {-0.08f, sink, h + 0.22f}},
+         0.012f);
   m.Support(-x + 0.03f, -y + 0.03f, x - 0.03f, sink - sy - 0.03f, h, 0.9f);
 }
 
@@ -319,8 +346,10 @@ void MakeRadiator(ObjectMaker& m) {
     m.Box({-0.045f, y - 0.027f, 0.1f}, {0.045f, y + 0.027f, 0.62f}, 0.025f);
   }
   m.Part("pipe");
-  for (const float z : {0.15f, 0.57f}) m.Rod({0, -w / 2 - 0.01f, z}, {0, w / 2 + 0.01f, z}, 0.018f, 0.018f);
-  for (const float side : {-1.0f, 1.0f}) m.Rod({0, side * (w / 2 - 0.04f), 0}, {0, side * (w / 2 - 0.04f), 0.2f}, 0.012f, 0.012f);
+  for (const float z : {0.15f, 0.57f})
+    m.Rod({0, -w / 2 - 0.01f, z}, {0, w / 2 + 0.01f, z}, 0.018f, 0.018f);
+  for (const float side : {-1.0f, 1.0f})
+    m.Rod({0, side * (w / 2 - 0.04f), 0}, {0, side * (w / 2 - 0.04f), 0.2f}, 0.012f, 0.012f);
 }
 
 }  // namespace
@@ -329,17 +358,77 @@ std::vector<ObjectKind> ElectronicsKinds() {
   using enum Stand;
   const std::string e = "electronics";
   return {
-      {"laptop", {"notebook computer", "computer"}, e, {kTable}, {"to work with", "to type on"}, {"base", "key", "touchpad", "lid", "screen"}, MakeLaptop},
-      {"monitor", {"computer screen", "display"}, e, {kTable}, {"to look at"}, {"stand", "frame", "screen"}, MakeMonitor},
-      {"television", {"TV", "TV set"}, e, {kTable}, {"to watch"}, {"stand", "frame", "screen"}, MakeTelevision},
-      {"keyboard", {"computer keyboard"}, e, {kTable}, {"to type on"}, {"body", "key"}, MakeKeyboard},
+      {"laptop",
+       {"notebook computer", "computer"},
+       e,
+       {kTable},
+       {"to work with", "to type on"},
+       {"base", "key", "touchpad", "lid", "screen"},
+       MakeLaptop},
+      {"monitor",
+       {"computer screen", "display"},
+       e,
+       {kTable},
+       {"to look at"},
+       {"stand", "frame", "screen"},
+       MakeMonitor},
+      {"television",
+       {"TV", "TV set"},
+       e,
+       {kTable},
+       {"to watch"},
+       {"stand", "frame", "screen"},
+       MakeTelevision},
+      {"keyboard",
+       {"computer keyboard"},
+       e,
+       {kTable},
+       {"to type on"},
+       {"body", "key"},
+       MakeKeyboard},
       {"mouse", {"computer mouse"}, e, {kTable}, {"to point with"}, {"body", "wheel"}, MakeMouse},
-      {"phone", {"mobile phone", "smartphone", "cell phone"}, e, {kTable, kShelf}, {"to call with"}, {"body", "screen"}, MakePhone},
-      {"speaker", {"loudspeaker"}, e, {kTable, kShelf}, {"to hear music from"}, {"body", "membrane"}, MakeSpeaker},
-      {"camera", {"photo camera"}, e, {kTable, kShelf}, {"to take pictures with"}, {"body", "lens", "button"}, MakeCamera},
-      {"headphones", {"earphones", "headset"}, e, {kTable, kShelf}, {"to hear music from"}, {"band", "ear cup", "cushion"}, MakeHeadphones},
-      {"microwave", {"microwave oven"}, e, {kTable}, {"to heat food in", "to open"}, {"body", "door", "handle", "button"}, MakeMicrowave},
-      {"toaster", {"bread toaster"}, e, {kTable}, {"to toast bread in"}, {"body", "slot", "lever", "foot"}, MakeToaster},
+      {"phone",
+       {"mobile phone", "smartphone", "cell phone"},
+       e,
+       {kTable, kShelf},
+       {"to call with"},
+       {"body", "screen"},
+       MakePhone},
+      {"speaker",
+       {"loudspeaker"},
+       e,
+       {kTable, kShelf},
+       {"to hear music from"},
+       {"body", "membrane"},
+       MakeSpeaker},
+      {"camera",
+       {"photo camera"},
+       e,
+       {kTable, kShelf},
+       {"to take pictures with"},
+       {"body", "lens", "button"},
+       MakeCamera},
+      {"headphones",
+       {"earphones", "headset"},
+       e,
+       {kTable, kShelf},
+       {"to hear music from"},
+       {"band", "ear cup", "cushion"},
+       MakeHeadphones},
+      {"microwave",
+       {"microwave oven"},
+       e,
+       {kTable},
+       {"to heat food in", "to open"},
+       {"body", "door", "handle", "button"},
+       MakeMicrowave},
+      {"toaster",
+       {"bread toaster"},
+       e,
+       {kTable},
+       {"to toast bread in"},
+       {"body", "slot", "lever", "foot"},
+       MakeToaster},
   };
 }
 
@@ -347,9 +436,27 @@ std::vector<ObjectKind> FixtureKinds() {
   using enum Stand;
   const std::string f = "fixture";
   return {
-      {"refrigerator", {"fridge"}, f, {kFloor}, {"to keep food cold in", "to open"}, {"body", "door", "handle"}, MakeRefrigerator},
-      {"stove", {"cooker", "oven"}, f, {kFloor}, {"to cook on", "to open"}, {"body", "hob", "burner", "door", "handle", "knob"}, MakeStove},
-      {"kitchen counter", {"worktop", "sink unit"}, f, {kFloor}, {"to put things on", "to wash in"}, {"body", "door", "handle", "top", "sink", "tap"}, MakeCounter},
+      {"refrigerator",
+       {"fridge"},
+       f,
+       {kFloor},
+       {"to keep food cold in", "to open"},
+       {"body", "door", "handle"},
+       MakeRefrigerator},
+      {"stove",
+       {"cooker", "oven"},
+       f,
+       {kFloor},
+       {"to cook on", "to open"},
+       {"body", "hob", "burner", "door", "handle", "knob"},
+       MakeStove},
+      {"kitchen counter",
+       {"worktop", "sink unit"},
+       f,
+       {kFloor},
+       {"to put things on", "to wash in"},
+       {"body", "door", "handle", "top", "sink", "tap"},
+       MakeCounter},
       {"radiator", {"heater"}, f, {kFloor}, {"to warm the room"}, {"body", "pipe"}, MakeRadiator},
   };
 }

@@ -29,7 +29,8 @@ void Legs(ObjectMaker& m, float x, float y, float height, float radius, bool rou
 
 void MakeChair(ObjectMaker& m) {
   const float s = m.PickScale();
-  const float seat = 0.45f * s, width = m.Uniform(0.4f, 0.47f) * s, depth = m.Uniform(0.4f, 0.45f) * s;
+  const float seat = 0.45f * s, width = m.Uniform(0.4f, 0.47f) * s,
+              depth = m.Uniform(0.4f, 0.45f) * s;
   const float back = m.Uniform(0.82f, 0.98f) * s, x = depth / 2, y = width / 2;
   const Look wood = m.Chance(0.7f) ? m.Wood({"brown", "beige", "white", "black", "red", "blue"})
                                    : m.Metal({"grey", "black"});
@@ -40,13 +41,14 @@ void MakeChair(ObjectMaker& m) {
   Legs(m, x - 0.03f, y - 0.03f, seat, leg, round, round ? 0.025f : 0);
   if (m.Chance(0.5f)) {
     for (const float side : {-1.0f, 1.0f}) {
-      m.Rod({-x + 0.03f, side * (y - 0.03f), seat * 0.4f}, {x - 0.03f, side * (y - 0.03f), seat * 0.4f},
-            0.01f, 0.01f);
+      m.Rod({-x + 0.03f, side * (y - 0.03f), seat * 0.4f},
+            {x - 0.03f, side * (y - 0.03f), seat * 0.4f}, 0.01f, 0.01f);
     }
   }
   m.Part("back");
   for (const float side : {-1.0f, 1.0f}) {
-    m.Rod({-x + 0.02f, side * (y - 0.025f), seat}, {-x - 0.04f, side * (y - 0.025f), back}, leg, leg * 0.8f);
+    m.Rod({-x + 0.02f, side * (y - 0.025f), seat}, {-x - 0.04f, side * (y - 0.025f), back}, leg,
+          leg * 0.8f);
   }
   const int style = m.Pick(3);
   if (style == 0) {  // rungs
@@ -64,7 +66,8 @@ void MakeChair(ObjectMaker& m) {
       m.Rod({-x + 0.02f, at, seat}, {-x - 0.036f, at, back - 0.03f}, 0.008f, 0.008f);
     }
   } else {  // a board
-    m.Box({-x - 0.05f, -y + 0.01f, seat + (back - seat) * 0.35f}, {-x - 0.01f, y - 0.01f, back}, 0.015f);
+    m.Box({-x - 0.05f, -y + 0.01f, seat + (back - seat) * 0.35f}, {-x - 0.01f, y - 0.01f, back},
+          0.015f);
   }
   m.Part("seat");
   if (m.Chance(0.4f)) {
@@ -95,24 +98,30 @@ void MakeOfficeChair(ObjectMaker& m) {
   m.Box({-0.24f, -0.24f, seat}, {0.24f, 0.24f, seat + 0.08f}, 0.035f);
   m.Part("back");
   const float high = m.Uniform(0.45f, 0.62f);
-  m.Sheet(8, 8, [&](float u, float v) {
-    const float y = 0.44f * (v - 0.5f) * (1 - 0.25f * u * u);
-    return V(-0.25f - 0.08f * u + 0.5f * y * y, y, seat + 0.13f + high * u);
-  }, 0.05f);
+  m.Sheet(
+      8, 8,
+      [&](float u, float v) {
+        const float y = 0.44f * (v - 0.5f) * (1 - 0.25f * u * u);
+        return V(-0.25f - 0.08f * u + 0.5f * y * y, y, seat + 0.13f + high * u);
+      },
+      0.05f);
   m.Use("black");
   m.Rod({-0.05f, 0, seat}, {-0.27f, 0, seat + 0.3f}, 0.02f, 0.02f);
   if (m.Chance(0.6f)) {
     m.Part("armrest");
     for (const float side : {-1.0f, 1.0f}) {
       m.Rod({0, side * 0.25f, seat + 0.03f}, {0, side * 0.27f, seat + 0.22f}, 0.013f, 0.013f);
-      m.Box({-0.13f, side * 0.27f - 0.03f, seat + 0.22f}, {0.13f, side * 0.27f + 0.03f, seat + 0.25f}, 0.012f);
+      m.Box({-0.13f, side * 0.27f - 0.03f, seat + 0.22f},
+            {0.13f, side * 0.27f + 0.03f, seat + 0.25f}, 0.012f);
     }
   }
 }
 
 void MakeStool(ObjectMaker& m) {
-  const float s = m.PickScale(), height = m.Uniform(0.42f, 0.66f) * s, radius = m.Uniform(0.15f, 0.19f);
-  m.Main(m.Chance(0.6f) ? m.Wood({"brown", "beige", "white", "red", "green", "blue"}) : m.Metal({"grey", "black", "red", "yellow"}));
+  const float s = m.PickScale(), height = m.Uniform(0.42f, 0.66f) * s,
+              radius = m.Uniform(0.15f, 0.19f);
+  m.Main(m.Chance(0.6f) ? m.Wood({"brown", "beige", "white", "red", "green", "blue"})
+                        : m.Metal({"grey", "black", "red", "yellow"}));
   m.Part("leg");
   const int legs = m.Chance(0.5f) ? 3 : 4;
   for (int k = 0; k < legs; ++k) {
@@ -122,11 +131,18 @@ void MakeStool(ObjectMaker& m) {
   }
   std::vector<V> ring;
   for (int k = 0; k < 24; ++k) {
-    ring.push_back({radius * 0.88f * std::cos(2 * kPi * k / 24), radius * 0.88f * std::sin(2 * kPi * k / 24), height * 0.35f});
+    ring.push_back({radius * 0.88f * std::cos(2 * kPi * k / 24),
+                    radius * 0.88f * std::sin(2 * kPi * k / 24), height * 0.35f});
   }
   m.Tube(ring, 0.008f, true);
   m.Part("seat");
-  m.Lathe({{0, height - 0.03f}, {radius - 0.01f, height - 0.03f}, {radius, height - 0.02f}, {radius, height - 0.008f}, {radius - 0.01f, height}, {0, height - 0.004f}}, 28);
+  m.Lathe({{0, height - 0.03f},
+           {radius - 0.01f, height - 0.03f},
+           {radius, height - 0.02f},
+           {radius, height - 0.008f},
+           {radius - 0.01f, height},
+           {0, height - 0.004f}},
+          28);
 }
 
 void MakeBench(ObjectMaker& m) {
@@ -142,8 +158,10 @@ void MakeBench(ObjectMaker& m) {
 // Sofas and armchairs: `seats` cushions between two arms.
 void Upholstered(ObjectMaker& m, int seats) {
   const float s = m.PickScale();
-  const float cushion = m.Uniform(0.58f, 0.68f) * s, arm = m.Uniform(0.12f, 0.2f), depth = m.Uniform(0.8f, 0.92f) * s;
-  const float seat = m.Uniform(0.4f, 0.45f), back = m.Uniform(0.75f, 0.9f) * s, half = seats * cushion / 2;
+  const float cushion = m.Uniform(0.58f, 0.68f) * s, arm = m.Uniform(0.12f, 0.2f),
+              depth = m.Uniform(0.8f, 0.92f) * s;
+  const float seat = m.Uniform(0.4f, 0.45f), back = m.Uniform(0.75f, 0.9f) * s,
+              half = seats * cushion / 2;
   const Look look = m.Chance(0.7f) ? m.Fabric({}, seats == 1 ? 0.4f : 0.15f) : m.Leather();
   m.Main(look);
   const float x = depth / 2, round = m.Uniform(0.03f, 0.06f);
@@ -153,17 +171,20 @@ void Upholstered(ObjectMaker& m, int seats) {
   m.Box({-x, -half - arm, 0.1f}, {-x + 0.18f, half + arm, back - 0.06f}, round);
   for (int k = 0; k < seats; ++k) {
     const float y = -half + cushion * (k + 0.5f);
-    m.Box({-x + 0.14f, y - cushion / 2 + 0.006f, seat - 0.03f}, {-x + 0.34f, y + cushion / 2 - 0.006f, back}, 0.07f);
+    m.Box({-x + 0.14f, y - cushion / 2 + 0.006f, seat - 0.03f},
+          {-x + 0.34f, y + cushion / 2 - 0.006f, back}, 0.07f);
   }
   m.Part("armrest");
   for (const float side : {-1.0f, 1.0f}) {
     const float a = side * half, b = side * (half + arm);
-    m.Box({-x + 0.02f, std::min(a, b), 0.1f}, {x, std::max(a, b), seat + m.Uniform(0.15f, 0.16f)}, round);
+    m.Box({-x + 0.02f, std::min(a, b), 0.1f}, {x, std::max(a, b), seat + m.Uniform(0.15f, 0.16f)},
+          round);
   }
   m.Part("seat");
   for (int k = 0; k < seats; ++k) {
     const float y = -half + cushion * (k + 0.5f);
-    m.Box({-x + 0.2f, y - cushion / 2 + 0.004f, seat - 0.13f}, {x + 0.01f, y + cushion / 2 - 0.004f, seat + 0.03f}, 0.05f);
+    m.Box({-x + 0.2f, y - cushion / 2 + 0.004f, seat - 0.13f},
+          {x + 0.01f, y + cushion / 2 - 0.004f, seat + 0.03f}, 0.05f);
   }
   m.Support(-x + 0.38f, -half + 0.1f, x - 0.06f, half - 0.1f, seat + 0.03f, 1);
   m.Use(m.Wood({"brown", "black"}));
@@ -175,29 +196,43 @@ void MakeSofa(ObjectMaker& m) { Upholstered(m, 2 + m.Pick(2)); }
 void MakeArmchair(ObjectMaker& m) { Upholstered(m, 1); }
 
 void TableOf(ObjectMaker& m, float length, float width, float height, bool round) {
-  const Look top = m.Chance(0.85f) ? m.Wood({"brown", "brown", "beige", "white", "black"}) : m.Glass({"white", "green", "blue"});
+  const Look top = m.Chance(0.85f) ? m.Wood({"brown", "brown", "beige", "white", "black"})
+                                   : m.Glass({"white", "green", "blue"});
   const float thick = m.Uniform(0.022f, 0.04f);
   m.Describe(top);
   m.Part("leg");
   m.Use(top.material == "wooden" && m.Chance(0.6f) ? top : m.Metal({"black", "grey"}));
   const float x = width / 2, y = length / 2;
   if (round && m.Chance(0.5f)) {
-    m.Lathe({{0, 0}, {0.55f * x, 0}, {0.55f * x, 0.02f}, {0.06f, 0.05f}, {0.04f, height * 0.5f}, {0.07f, height - thick}, {0, height - thick}});
+    m.Lathe({{0, 0},
+             {0.55f * x, 0},
+             {0.55f * x, 0.02f},
+             {0.06f, 0.05f},
+             {0.04f, height * 0.5f},
+             {0.07f, height - thick},
+             {0, height - thick}});
   } else {
     const float inset = round ? 0.3f * x : m.Uniform(0.04f, 0.1f);
     Legs(m, x - inset, y - inset, height - thick, m.Uniform(0.022f, 0.036f), m.Chance(0.4f), 0);
     if (!round) {
       m.Part("frame");
       for (const float side : {-1.0f, 1.0f}) {
-        m.Box({side * (x - inset) - 0.01f, -y + inset, height - thick - 0.08f}, {side * (x - inset) + 0.01f, y - inset, height - thick + 0.002f});
-        m.Box({-x + inset, side * (y - inset) - 0.01f, height - thick - 0.08f}, {x - inset, side * (y - inset) + 0.01f, height - thick + 0.002f});
+        m.Box({side * (x - inset) - 0.01f, -y + inset, height - thick - 0.08f},
+              {side * (x - inset) + 0.01f, y - inset, height - thick + 0.002f});
+        m.Box({-x + inset, side * (y - inset) - 0.01f, height - thick - 0.08f},
+              {x - inset, side * (y - inset) + 0.01f, height - thick + 0.002f});
       }
     }
   }
   m.Part("top");
   m.Use(top);
   if (round) {
-    m.Lathe({{0, height - thick}, {x - 0.01f, height - thick}, {x, height - thick / 2}, {x - 0.005f, height}, {0, height}}, 48);
+    m.Lathe({{0, height - thick},
+             {x - 0.01f, height - thick},
+             {x, height - thick / 2},
+             {x - 0.005f, height},
+             {0, height}},
+            48);
     m.Support(-0.66f * x, -0.66f * x, 0.66f * x, 0.66f * x, height);
   } else {
     m.Box({-x, -y, height - thick}, {x, y, height}, 0.006f);
@@ -221,7 +256,8 @@ void MakeCoffeeTable(ObjectMaker& m) {
 }
 
 void MakeDesk(ObjectMaker& m) {
-  const float s = m.PickScale(), length = m.Uniform(1.2f, 1.5f) * s, width = m.Uniform(0.62f, 0.75f) * s, height = m.Uniform(0.72f, 0.76f);
+  const float s = m.PickScale(), length = m.Uniform(1.2f, 1.5f) * s,
+              width = m.Uniform(0.62f, 0.75f) * s, height = m.Uniform(0.72f, 0.76f);
   const Look wood = m.Wood();
   const float x = width / 2, y = length / 2;
   m.Main(wood);
@@ -229,11 +265,13 @@ void MakeDesk(ObjectMaker& m) {
   m.Box({-x, -y, height - 0.03f}, {x, y, height}, 0.006f);
   m.Support(-x + 0.04f, -y + 0.04f, x - 0.03f, y - 0.04f, height);
   m.Part("drawer");
-  const float side = m.Chance(0.5f) ? 1.0f : -1.0f, inner = side * (y - 0.42f), outer = side * (y - 0.02f);
+  const float side = m.Chance(0.5f) ? 1.0f : -1.0f, inner = side * (y - 0.42f),
+              outer = side * (y - 0.02f);
   const float low = std::min(inner, outer), high = std::max(inner, outer);
   m.Part("side");
   m.Box({-x + 0.03f, low, 0.04f}, {x - 0.06f, high, height - 0.028f}, 0.004f);
-  m.Box({-x + 0.03f, -side * (y - 0.02f) - 0.015f, 0}, {x - 0.06f, -side * (y - 0.02f) + 0.015f, height - 0.028f}, 0.003f);
+  m.Box({-x + 0.03f, -side * (y - 0.02f) - 0.015f, 0},
+        {x - 0.06f, -side * (y - 0.02f) + 0.015f, height - 0.028f}, 0.003f);
   const Look front = m.Chance(0.5f) ? wood : m.Wood({"white", "beige", "black"});
   for (int k = 0; k < 3; ++k) {
     const float step = (height - 0.1f) / 3, z = 0.06f + step * k;
@@ -242,12 +280,14 @@ void MakeDesk(ObjectMaker& m) {
     m.Box({x - 0.064f, low + 0.012f, z}, {x - 0.045f, high - 0.012f, z + step - 0.012f}, 0.004f);
     m.Part("handle");
     m.Use("grey");
-    m.Rod({x - 0.03f, (low + high) / 2 - 0.05f, z + step * 0.6f}, {x - 0.03f, (low + high) / 2 + 0.05f, z + step * 0.6f}, 0.006f, 0.006f);
+    m.Rod({x - 0.03f, (low + high) / 2 - 0.05f, z + step * 0.6f},
+          {x - 0.03f, (low + high) / 2 + 0.05f, z + step * 0.6f}, 0.006f, 0.006f);
   }
 }
 
 void MakeBookshelf(ObjectMaker& m) {
-  const float s = m.PickScale(), width = m.Uniform(0.75f, 1.0f) * s, height = m.Uniform(1.3f, 1.95f) * s, depth = m.Uniform(0.28f, 0.33f);
+  const float s = m.PickScale(), width = m.Uniform(0.75f, 1.0f) * s,
+              height = m.Uniform(1.3f, 1.95f) * s, depth = m.Uniform(0.28f, 0.33f);
   const int shelves = 3 + (height > 1.6f) + m.Pick(2);
   m.Main(m.Wood());
   const float x = depth / 2, y = width / 2, t = 0.02f;
@@ -261,13 +301,15 @@ void MakeBookshelf(ObjectMaker& m) {
   for (int k = 0; k <= shelves; ++k) {
     const float z = 0.06f + gap * k;
     m.Box({-x + 0.005f, -y + t - 0.001f, z}, {x - 0.004f, y - t + 0.001f, z + t}, 0.002f);
-    if (k < shelves) m.Support(-x + 0.02f, -y + t + 0.01f, x - 0.02f, y - t - 0.01f, z + t, gap - t - 0.01f, true);
+    if (k < shelves)
+      m.Support(-x + 0.02f, -y + t + 0.01f, x - 0.02f, y - t - 0.01f, z + t, gap - t - 0.01f, true);
   }
   m.Support(-x + 0.02f, -y + 0.02f, x - 0.02f, y - 0.02f, 0.06f + gap * shelves + t, 0.5f);
 }
 
 // A closed box with doors or drawers in front.
-void Chest(ObjectMaker& m, float width, float depth, float height, int columns, int rows, bool doors) {
+void Chest(ObjectMaker& m, float width, float depth, float height, int columns, int rows,
+           bool doors) {
   const Look wood = m.Wood({"brown", "brown", "beige", "white", "white", "black", "green", "blue"});
   m.Main(wood);
   const float x = depth / 2, y = width / 2;
@@ -301,19 +343,23 @@ void Chest(ObjectMaker& m, float width, float depth, float height, int columns, 
 
 void MakeCabinet(ObjectMaker& m) {
   const float s = m.PickScale();
-  Chest(m, m.Uniform(0.8f, 1.2f) * s, m.Uniform(0.4f, 0.46f), m.Uniform(0.75f, 0.95f) * s, 2, 1, true);
+  Chest(m, m.Uniform(0.8f, 1.2f) * s, m.Uniform(0.4f, 0.46f), m.Uniform(0.75f, 0.95f) * s, 2, 1,
+        true);
 }
 void MakeDresser(ObjectMaker& m) {
   const float s = m.PickScale();
-  Chest(m, m.Uniform(0.75f, 1.1f) * s, m.Uniform(0.42f, 0.5f), m.Uniform(0.72f, 1.0f) * s, 1 + m.Pick(2), 3 + m.Pick(2), false);
+  Chest(m, m.Uniform(0.75f, 1.1f) * s, m.Uniform(0.42f, 0.5f), m.Uniform(0.72f, 1.0f) * s,
+        1 + m.Pick(2), 3 + m.Pick(2), false);
 }
 void MakeNightstand(ObjectMaker& m) {
   const float s = m.PickScale();
-  Chest(m, m.Uniform(0.4f, 0.5f) * s, m.Uniform(0.36f, 0.42f), m.Uniform(0.45f, 0.58f) * s, 1, 2, false);
+  Chest(m, m.Uniform(0.4f, 0.5f) * s, m.Uniform(0.36f, 0.42f), m.Uniform(0.45f, 0.58f) * s, 1, 2,
+        false);
 }
 void MakeWardrobe(ObjectMaker& m) {
   const float s = m.PickScale();
-  Chest(m, m.Uniform(0.9f, 1.2f) * s, m.Uniform(0.52f, 0.6f), m.Uniform(1.75f, 1.95f) * s, 2, 1, true);
+  Chest(m, m.Uniform(0.9f, 1.2f) * s, m.Uniform(0.52f, 0.6f), m.Uniform(1.75f, 1.95f) * s, 2, 1,
+        true);
 }
 
 void MakeBed(ObjectMaker& m) {
@@ -330,7 +376,8 @@ void MakeBed(ObjectMaker& m) {
   m.Part("mattress");
   m.Use("white");
   m.Box({-x + 0.01f, -y + 0.02f, 0.29f}, {x - 0.02f, y - 0.02f, top - 0.02f}, 0.05f);
-  m.Main(m.Fabric({"blue", "red", "green", "grey", "white", "purple", "pink", "yellow", "beige"}, 0.5f));
+  m.Main(m.Fabric({"blue", "red", "green", "grey", "white", "purple", "pink", "yellow", "beige"},
+                  0.5f));
   m.Part("blanket");
   m.Box({-x + 0.55f, -y - 0.01f, 0.26f}, {x + 0.005f, y + 0.01f, top + 0.03f}, 0.05f);
   m.Part("pillow");
@@ -338,17 +385,25 @@ void MakeBed(ObjectMaker& m) {
   const int pillows = width > 1.15f ? 2 : 1;
   for (int k = 0; k < pillows; ++k) {
     const float at = pillows == 1 ? 0 : (k == 0 ? -0.25f : 0.25f) * width;
-    m.Ellipsoid({-x + 0.28f, at, top + 0.035f}, {0.2f, std::min(0.34f, 0.23f * width * (3 - pillows)), 0.075f}, 3.2f);
+    m.Ellipsoid({-x + 0.28f, at, top + 0.035f},
+                {0.2f, std::min(0.34f, 0.23f * width * (3 - pillows)), 0.075f}, 3.2f);
   }
   m.Support(-x + 0.8f, -y + 0.1f, x - 0.1f, y - 0.1f, top + 0.03f, 1);
 }
 
 void Shade(ObjectMaker& m, float z, float low, float high, float height) {
   m.Part("shade");
-  Look look = m.Fabric({"white", "white", "beige", "yellow", "red", "blue", "green", "orange"}, 0.15f);
+  Look look =
+      m.Fabric({"white", "white", "beige", "yellow", "red", "blue", "green", "orange"}, 0.15f);
   look.surface.emission = 0.25f;
   m.Main(look);
-  m.Lathe({{0, z + height - 0.012f}, {high - 0.008f, z + height - 0.012f}, {low - 0.008f, z}, {low, z}, {high, z + height}, {0, z + height}}, 32, 0.5f);
+  m.Lathe({{0, z + height - 0.012f},
+           {high - 0.008f, z + height - 0.012f},
+           {low - 0.008f, z},
+           {low, z},
+           {high, z + height},
+           {0, z + height}},
+          32, 0.5f);
   Look bulb = m.Matt("white", "glass");
   bulb.surface.emission = 3;
   m.Part("bulb");
@@ -372,13 +427,22 @@ void MakeTableLamp(ObjectMaker& m) {
   m.Use(m.Chance(0.6f) ? m.Ceramic() : m.Metal({"black", "grey", "yellow"}));
   m.Part("base");
   if (m.Chance(0.5f)) {
-    m.Lathe({{0, 0}, {0.06f, 0}, {0.06f, 0.01f}, {0.085f, height * 0.35f}, {0.06f, height * 0.7f}, {0.02f, height}, {0, height}}, 24, 1.2f);
+    m.Lathe({{0, 0},
+             {0.06f, 0},
+             {0.06f, 0.01f},
+             {0.085f, height * 0.35f},
+             {0.06f, height * 0.7f},
+             {0.02f, height},
+             {0, height}},
+            24, 1.2f);
   } else {
-    m.Lathe({{0, 0}, {0.075f, 0}, {0.075f, 0.015f}, {0.02f, 0.025f}, {0.015f, height}, {0, height}}, 24);
+    m.Lathe({{0, 0}, {0.075f, 0}, {0.075f, 0.015f}, {0.02f, 0.025f}, {0.015f, height}, {0, height}},
+            24);
   }
   m.Part("pole");
   m.Rod({0, 0, height - 0.01f}, {0, 0, height + 0.12f}, 0.008f, 0.008f);
-  Shade(m, height + 0.01f, m.Uniform(0.12f, 0.15f), m.Uniform(0.07f, 0.11f), m.Uniform(0.14f, 0.19f));
+  Shade(m, height + 0.01f, m.Uniform(0.12f, 0.15f), m.Uniform(0.07f, 0.11f),
+        m.Uniform(0.14f, 0.19f));
 }
 
 void MakeCeilingLamp(ObjectMaker& m) {
@@ -415,14 +479,18 @@ void MakeCurtain(ObjectMaker& m) {
   const float width = m.Uniform(0.4f, 0.55f), height = m.Uniform(1.95f, 2.05f);
   m.Part("rail");
   m.Use(m.Metal({"grey", "black"}));
-  m.Rod({0, -width / 2 - 0.06f, height + 0.02f}, {0, width / 2 + 0.06f, height + 0.02f}, 0.012f, 0.012f);
+  m.Rod({0, -width / 2 - 0.06f, height + 0.02f}, {0, width / 2 + 0.06f, height + 0.02f}, 0.012f,
+        0.012f);
   m.Main(m.Fabric({"white", "beige", "grey", "red", "blue", "green", "orange", "purple"}, 0.3f));
   m.Part("body");
   const float folds = static_cast<float>(4 + m.Pick(4)), phase = m.Uniform(0, 6);
-  m.Sheet(10, 60, [&](float u, float v) {
-    const float wave = 0.03f * std::sin(2 * kPi * folds * v + phase + 0.6f * u);
-    return V(wave * (0.7f + 0.3f * (1 - u)), width * (v - 0.5f), height * u + 0.012f);
-  }, 0.004f);
+  m.Sheet(
+      10, 60,
+      [&](float u, float v) {
+        const float wave = 0.03f * std::sin(2 * kPi * folds * v + phase + 0.6f * u);
+        return V(wave * (0.7f + 0.3f * (1 - u)), width * (v - 0.5f), height * u + 0.012f);
+      },
+      0.004f);
 }
 
 void MakeMirror(ObjectMaker& m) {
@@ -449,24 +517,120 @@ std::vector<ObjectKind> FurnitureKinds() {
   using enum Stand;
   const std::string f = "furniture";
   return {
-      {"chair", {"seat", "dining chair"}, f, {kFloor}, {"to sit on"}, {"seat", "back", "leg"}, MakeChair},
-      {"office chair", {"desk chair", "swivel chair"}, f, {kFloor}, {"to sit on", "to roll"}, {"seat", "back", "base", "wheel", "armrest"}, MakeOfficeChair},
+      {"chair",
+       {"seat", "dining chair"},
+       f,
+       {kFloor},
+       {"to sit on"},
+       {"seat", "back", "leg"},
+       MakeChair},
+      {"office chair",
+       {"desk chair", "swivel chair"},
+       f,
+       {kFloor},
+       {"to sit on", "to roll"},
+       {"seat", "back", "base", "wheel", "armrest"},
+       MakeOfficeChair},
       {"stool", {"bar stool", "footstool"}, f, {kFloor}, {"to sit on"}, {"seat", "leg"}, MakeStool},
       {"bench", {"seat"}, f, {kFloor}, {"to sit on"}, {"seat", "leg"}, MakeBench},
-      {"sofa", {"couch", "settee"}, f, {kFloor}, {"to sit on", "to lie on"}, {"seat", "back", "armrest", "body", "leg"}, MakeSofa},
-      {"armchair", {"easy chair", "lounge chair"}, f, {kFloor}, {"to sit on"}, {"seat", "back", "armrest", "body", "leg"}, MakeArmchair},
-      {"table", {"dining table"}, f, {kFloor}, {"to put things on", "to eat at"}, {"top", "leg", "frame"}, MakeTable},
-      {"coffee table", {"low table", "side table"}, f, {kFloor}, {"to put things on"}, {"top", "leg", "frame"}, MakeCoffeeTable},
-      {"desk", {"writing desk", "work table"}, f, {kFloor}, {"to work at", "to put things on"}, {"top", "side", "drawer", "handle"}, MakeDesk},
-      {"bookshelf", {"bookcase", "shelves"}, f, {kFloor}, {"to store things in"}, {"shelf", "side", "back"}, MakeBookshelf},
-      {"cabinet", {"cupboard", "sideboard"}, f, {kFloor}, {"to store things in", "to open"}, {"body", "door", "handle", "leg"}, MakeCabinet},
-      {"dresser", {"chest of drawers"}, f, {kFloor}, {"to store things in", "to open"}, {"body", "drawer", "handle", "leg"}, MakeDresser},
-      {"nightstand", {"bedside table"}, f, {kFloor}, {"to put things on", "to open"}, {"body", "drawer", "handle", "leg"}, MakeNightstand},
-      {"wardrobe", {"closet"}, f, {kFloor}, {"to store things in", "to open"}, {"body", "door", "handle", "leg"}, MakeWardrobe},
-      {"bed", {"cot"}, f, {kFloor}, {"to lie on", "to sleep in", "to sit on"}, {"frame", "leg", "headboard", "mattress", "blanket", "pillow"}, MakeBed},
-      {"floor lamp", {"standing lamp", "lamp", "light"}, f, {kFloor}, {"to give light"}, {"base", "pole", "shade", "bulb"}, MakeFloorLamp},
-      {"table lamp", {"desk lamp", "lamp", "light"}, f, {kTable}, {"to give light"}, {"base", "pole", "shade", "bulb"}, MakeTableLamp},
-      {"ceiling lamp", {"pendant lamp", "lamp", "light"}, f, {kCeiling}, {"to give light"}, {"base", "cord", "shade", "bulb"}, MakeCeilingLamp},
+      {"sofa",
+       {"couch", "settee"},
+       f,
+       {kFloor},
+       {"to sit on", "to lie on"},
+       {"seat", "back", "armrest", "body", "leg"},
+       MakeSofa},
+      {"armchair",
+       {"easy chair", "lounge chair"},
+       f,
+       {kFloor},
+       {"to sit on"},
+       {"seat", "back", "armrest", "body", "leg"},
+       MakeArmchair},
+      {"table",
+       {"dining table"},
+       f,
+       {kFloor},
+       {"to put things on", "to eat at"},
+       {"top", "leg", "frame"},
+       MakeTable},
+      {"coffee table",
+       {"low table", "side table"},
+       f,
+       {kFloor},
+       {"to put things on"},
+       {"top", "leg", "frame"},
+       MakeCoffeeTable},
+      {"desk",
+       {"writing desk", "work table"},
+       f,
+       {kFloor},
+       {"to work at", "to put things on"},
+       {"top", "side", "drawer", "handle"},
+       MakeDesk},
+      {"bookshelf",
+       {"bookcase", "shelves"},
+       f,
+       {kFloor},
+       {"to store things in"},
+       {"shelf", "side", "back"},
+       MakeBookshelf},
+      {"cabinet",
+       {"cupboard", "sideboard"},
+       f,
+       {kFloor},
+       {"to store things in", "to open"},
+       {"body", "door", "handle", "leg"},
+       MakeCabinet},
+      {"dresser",
+       {"chest of drawers"},
+       f,
+       {kFloor},
+       {"to store things in", "to open"},
+       {"body", "drawer", "handle", "leg"},
+       MakeDresser},
+      {"nightstand",
+       {"bedside table"},
+       f,
+       {kFloor},
+       {"to put things on", "to open"},
+       {"body", "drawer", "handle", "leg"},
+       MakeNightstand},
+      {"wardrobe",
+       {"closet"},
+       f,
+       {kFloor},
+       {"to store things in", "to open"},
+       {"body", "door", "handle", "leg"},
+       MakeWardrobe},
+      {"bed",
+       {"cot"},
+       f,
+       {kFloor},
+       {"to lie on", "to sleep in", "to sit on"},
+       {"frame", "leg", "headboard", "mattress", "blanket", "pillow"},
+       MakeBed},
+      {"floor lamp",
+       {"standing lamp", "lamp", "light"},
+       f,
+       {kFloor},
+       {"to give light"},
+       {"base", "pole", "shade", "bulb"},
+       MakeFloorLamp},
+      {"table lamp",
+       {"desk lamp", "lamp", "light"},
+       f,
+       {kTable},
+       {"to give light"},
+       {"base", "pole", "shade", "bulb"},
+       MakeTableLamp},
+      {"ceiling lamp",
+       {"pendant lamp", "lamp", "light"},
+       f,
+       {kCeiling},
+       {"to give light"},
+       {"base", "cord", "shade", "bulb"},
+       MakeCeilingLamp},
       {"rug", {"carpet", "mat"}, f, {kFloor}, {"to walk on"}, {"body", "border"}, MakeRug},
       {"curtain", {"drape"}, f, {kWall}, {"to keep light out"}, {"body", "rail"}, MakeCurtain},
       {"mirror", {"looking glass"}, f, {kWall}, {"to look into"}, {"frame", "glass"}, MakeMirror},

@@ -14,7 +14,8 @@ constexpr float kPi = 3.14159265f;
 
 // A book that lies on its back cover, spine at the front.
 void MakeBook(ObjectMaker& m) {
-  const float s = m.PickScale(), h = m.Uniform(0.18f, 0.26f) * s, d = h * m.Uniform(0.66f, 0.76f), t = m.Uniform(0.015f, 0.042f);
+  const float s = m.PickScale(), h = m.Uniform(0.18f, 0.26f) * s, d = h * m.Uniform(0.66f, 0.76f),
+              t = m.Uniform(0.015f, 0.042f);
   Look cover = m.Matt(ColorNames()[m.Pick(static_cast<int>(ColorNames().size()))], "paper");
   cover.surface.roughness = 0.5f;
   m.Describe(cover);
@@ -28,7 +29,8 @@ void MakeBook(ObjectMaker& m) {
   m.Part("spine");
   m.Box({d / 2 - 0.003f, -h / 2, 0.001f}, {d / 2, h / 2, t - 0.001f});
   m.Part("title");
-  m.Use(cover.color == "white" || cover.color == "yellow" || cover.color == "beige" ? "black" : "yellow");
+  m.Use(cover.color == "white" || cover.color == "yellow" || cover.color == "beige" ? "black"
+                                                                                    : "yellow");
   const float y = h * m.Uniform(0.1f, 0.25f);
   m.Box({-d * 0.3f, y, t - 0.001f}, {d * 0.3f, y + h * 0.08f, t + 0.0006f});
   m.Box({-d * 0.18f, y - h * 0.14f, t - 0.001f}, {d * 0.18f, y - h * 0.1f, t + 0.0006f});
@@ -36,23 +38,37 @@ void MakeBook(ObjectMaker& m) {
 }
 
 // A pointed leaf from `root`, `length` long, rising at `pitch` and hanging by its tip.
-void Leaf(ObjectMaker& m, const V& root, float yaw, float pitch, float length, float width, float droop) {
+void Leaf(ObjectMaker& m, const V& root, float yaw, float pitch, float length, float width,
+          float droop) {
   m.Place(root, yaw);
-  m.Sheet(7, 4, [&](float u, float v) {
-    const float half = width * std::sin(kPi * std::pow(u, 0.75f)) * 0.5f + 0.0012f;
-    const float angle = pitch - droop * u;
-    const float side = 2 * v - 1;
-    return V(length * u * std::cos(angle), side * half, length * u * std::sin(angle) + 0.3f * half * side * side);
-  }, 0.0014f);
+  m.Sheet(
+      7, 4,
+      [&](float u, float v) {
+        const float half = width * std::sin(kPi * std::pow(u, 0.75f)) * 0.5f + 0.0012f;
+        const float angle = pitch - droop * u;
+        const float side = 2 * v - 1;
+        return V(length * u * std::cos(angle), side * half,
+                 length * u * std::sin(angle) + 0.3f * half * side * side);
+      },
+      0.0014f);
   m.PlaceAtOrigin();
 }
 
 void MakePlant(ObjectMaker& m) {
   const float s = m.PickScale(), r = m.Uniform(0.07f, 0.1f) * s, h = r * m.Uniform(1.5f, 1.9f);
-  Look pot = m.Chance(0.6f) ? m.Ceramic({"orange", "brown", "white", "grey", "blue", "black"}, 0.1f) : m.Plastic({"white", "green", "black", "red"});
+  Look pot = m.Chance(0.6f) ? m.Ceramic({"orange", "brown", "white", "grey", "blue", "black"}, 0.1f)
+                            : m.Plastic({"white", "green", "black", "red"});
   m.Part("pot");
   m.Use(pot);
-  m.Lathe({{0, 0}, {r * 0.72f, 0}, {r * 0.95f, h * 0.82f}, {r, h * 0.82f}, {r, h}, {r * 0.9f, h}, {r * 0.88f, h * 0.88f}, {0, h * 0.88f}}, 28);
+  m.Lathe({{0, 0},
+           {r * 0.72f, 0},
+           {r * 0.95f, h * 0.82f},
+           {r, h * 0.82f},
+           {r, h},
+           {r * 0.9f, h},
+           {r * 0.88f, h * 0.88f},
+           {0, h * 0.88f}},
+          28);
   m.Part("soil");
   m.Use("brown");
   m.Lathe({{0, h * 0.86f}, {r * 0.885f, h * 0.86f}, {r * 0.885f, h * 0.89f}, {0, h * 0.9f}}, 24);
@@ -61,33 +77,50 @@ void MakePlant(ObjectMaker& m) {
   m.Main(leaf);
   const Look second = m.Matt("green", "leafy");
   const int leaves = 14 + m.Pick(14);
-  const float length = m.Uniform(0.16f, 0.32f) * s, width = length * m.Uniform(0.14f, 0.35f), droop = m.Uniform(0.2f, 1.4f);
+  const float length = m.Uniform(0.16f, 0.32f) * s, width = length * m.Uniform(0.14f, 0.35f),
+              droop = m.Uniform(0.2f, 1.4f);
   for (int k = 0; k < leaves; ++k) {
     if (k == leaves / 2) m.Use(second);
     const float t = static_cast<float>(k) / leaves;
-    Leaf(m, {0.2f * r * std::cos(2.4f * k), 0.2f * r * std::sin(2.4f * k), h * 0.88f}, 2.4f * k + m.Uniform(-0.3f, 0.3f), 0.35f + 1.15f * t, length * m.Uniform(0.7f, 1.15f), width, droop);
+    Leaf(m, {0.2f * r * std::cos(2.4f * k), 0.2f * r * std::sin(2.4f * k), h * 0.88f},
+         2.4f * k + m.Uniform(-0.3f, 0.3f), 0.35f + 1.15f * t, length * m.Uniform(0.7f, 1.15f),
+         width, droop);
   }
 }
 
 void MakeVase(ObjectMaker& m) {
-  const float s = m.PickScale(), h = m.Uniform(0.16f, 0.24f) * s, r = h * m.Uniform(0.25f, 0.36f), neck = r * m.Uniform(0.4f, 0.7f);
+  const float s = m.PickScale(), h = m.Uniform(0.16f, 0.24f) * s, r = h * m.Uniform(0.25f, 0.36f),
+              neck = r * m.Uniform(0.4f, 0.7f);
   m.Main(m.Chance(0.75f) ? m.Ceramic() : m.Glass({"blue", "green", "turquoise", "white"}));
   m.Part("body");
-  m.Lathe({{0, 0}, {r * 0.6f, 0}, {r * 0.65f, 0.006f}, {r, h * 0.4f}, {r * 0.85f, h * 0.65f}, {neck, h * 0.85f}, {neck * 1.15f, h}, {neck * 1.15f - 0.004f, h}, {neck - 0.004f, h * 0.85f}, {0, h * 0.8f}}, 32, 1.0f);
+  m.Lathe({{0, 0},
+           {r * 0.6f, 0},
+           {r * 0.65f, 0.006f},
+           {r, h * 0.4f},
+           {r * 0.85f, h * 0.65f},
+           {neck, h * 0.85f},
+           {neck * 1.15f, h},
+           {neck * 1.15f - 0.004f, h},
+           {neck - 0.004f, h * 0.85f},
+           {0, h * 0.8f}},
+          32, 1.0f);
   const int flowers = 4 + m.Pick(4);
   const char* colors[] = {"red", "yellow", "pink", "white", "purple", "orange", "blue"};
   const Look petal = m.Matt(colors[m.Pick(7)], "leafy"), stem = m.Matt("green", "leafy");
   const Look heart = m.Matt(petal.color == "yellow" ? "brown" : "yellow", "leafy");
   for (int k = 0; k < flowers; ++k) {
-    const float a = 2 * kPi * k / flowers + m.Uniform(-0.2f, 0.2f), lean = m.Uniform(0.1f, 0.45f), l = m.Uniform(0.12f, 0.2f) * s;
+    const float a = 2 * kPi * k / flowers + m.Uniform(-0.2f, 0.2f), lean = m.Uniform(0.1f, 0.45f),
+                l = m.Uniform(0.12f, 0.2f) * s;
     const V foot(neck * 0.35f * std::cos(a), neck * 0.35f * std::sin(a), h * 0.8f);
-    const V tip = foot + V(l * std::sin(lean) * std::cos(a), l * std::sin(lean) * std::sin(a), h * 0.2f + l * std::cos(lean));
+    const V tip = foot + V(l * std::sin(lean) * std::cos(a), l * std::sin(lean) * std::sin(a),
+                           h * 0.2f + l * std::cos(lean));
     m.Part("stem");
     m.Use(stem);
     m.Rod(foot, tip, 0.0025f, 0.002f, 6);
     m.Part("flower");
     m.Use(petal);
-    for (int p = 0; p < 6; ++p) Leaf(m, tip, a + 2 * kPi * p / 6, 0.5f, 0.035f * s, 0.022f * s, 0.4f);
+    for (int p = 0; p < 6; ++p)
+      Leaf(m, tip, a + 2 * kPi * p / 6, 0.5f, 0.035f * s, 0.022f * s, 0.4f);
     m.Use(heart);
     m.Ellipsoid(tip + V(0, 0, 0.005f), {0.009f, 0.009f, 0.008f}, 2, 8, 10);
   }
@@ -95,7 +128,8 @@ void MakeVase(ObjectMaker& m) {
 
 void MakeClock(ObjectMaker& m) {
   const float r = m.Uniform(0.13f, 0.19f) * m.PickScale();
-  m.Main(m.Chance(0.5f) ? m.Plastic({"black", "white", "red", "blue", "green"}) : m.Wood({"brown", "beige"}));
+  m.Main(m.Chance(0.5f) ? m.Plastic({"black", "white", "red", "blue", "green"})
+                        : m.Wood({"brown", "beige"}));
   Eigen::Affine3f out = Eigen::Affine3f::Identity();
   out.translate(V(0, 0, r));
   out.rotate(Eigen::AngleAxisf(kPi / 2, V::UnitY()));
@@ -120,15 +154,18 @@ void MakeClock(ObjectMaker& m) {
     Eigen::Affine3f turn = out;
     turn.rotate(Eigen::AngleAxisf(hour ? time : 12 * time, V::UnitZ()));
     m.Place(turn);
-    m.Box({-0.1f * r, hour ? -0.006f : -0.004f, 0.024f}, {hour ? 0.45f * r : 0.68f * r, hour ? 0.006f : 0.004f, hour ? 0.0255f : 0.027f});
+    m.Box({-0.1f * r, hour ? -0.006f : -0.004f, 0.024f},
+          {hour ? 0.45f * r : 0.68f * r, hour ? 0.006f : 0.004f, hour ? 0.0255f : 0.027f});
   }
   m.PlaceAtOrigin();
 }
 
 void MakePicture(ObjectMaker& m) {
   m.PickScale();
-  const float w = m.Uniform(0.18f, 0.4f), h = m.Uniform(0.18f, 0.35f), t = m.Uniform(0.015f, 0.035f);
-  m.Main(m.Chance(0.7f) ? m.Wood({"brown", "black", "white", "beige"}) : m.Metal({"yellow", "grey", "black"}));
+  const float w = m.Uniform(0.18f, 0.4f), h = m.Uniform(0.18f, 0.35f),
+              t = m.Uniform(0.015f, 0.035f);
+  m.Main(m.Chance(0.7f) ? m.Wood({"brown", "black", "white", "beige"})
+                        : m.Metal({"yellow", "grey", "black"}));
   m.Part("frame");
   m.Box({0, -w - t, 0}, {0.025f, w + t, t}, 0.004f);
   m.Box({0, -w - t, 2 * h + t}, {0.025f, w + t, 2 * h + 2 * t}, 0.004f);
@@ -136,7 +173,9 @@ void MakePicture(ObjectMaker& m) {
   m.Box({0, w, t - 0.002f}, {0.025f, w + t, 2 * h + t + 0.002f}, 0.004f);
   m.Part("picture");
   const int style = m.Pick(3);
-  const auto slab = [&](float y0, float y1, float z0, float z1, float x) { m.Box({0, y0, t + z0}, {x, y1, t + z1}); };
+  const auto slab = [&](float y0, float y1, float z0, float z1, float x) {
+    m.Box({0, y0, t + z0}, {x, y1, t + z1});
+  };
   if (style == 0) {  // a landscape
     m.Use(m.Matt("blue", "paper"));
     slab(-w, w, 0, 2 * h, 0.008f);
@@ -153,7 +192,8 @@ void MakePicture(ObjectMaker& m) {
       m.Use(m.Matt(layer == 0 ? "turquoise" : "green", "paper"));
       std::vector<Vector2f> outline = {{-w, 0}, {w, 0}};
       const float phase = m.Uniform(0, 6), level = h * (1.05f - 0.33f * layer);
-      for (int k = 12; k >= 0; --k) outline.push_back({-w + 2 * w * k / 12, level + 0.16f * h * std::sin(0.55f * k + phase)});
+      for (int k = 12; k >= 0; --k)
+        outline.push_back({-w + 2 * w * k / 12, level + 0.16f * h * std::sin(0.55f * k + phase)});
       hills.translation() = V(0, 0, t);
       m.Place(hills);
       m.Prism(outline, 0, 0.0095f + 0.001f * layer);
@@ -166,7 +206,8 @@ void MakePicture(ObjectMaker& m) {
     for (int k = 0; k < 6; ++k) {
       m.Use(m.Matt(colors[m.Pick(6)], "paper"));
       const float y = m.Uniform(-0.95f, 0.4f) * w, z = m.Uniform(0.05f, 1.4f) * h;
-      slab(y, std::min(w, y + m.Uniform(0.2f, 0.9f) * w), z, std::min(2 * h, z + m.Uniform(0.15f, 0.8f) * h), 0.0085f + 0.0005f * k);
+      slab(y, std::min(w, y + m.Uniform(0.2f, 0.9f) * w), z,
+           std::min(2 * h, z + m.Uniform(0.15f, 0.8f) * h), 0.0085f + 0.0005f * k);
     }
   } else {  // clouds of paint
     Look paint = m.Matt(ColorNames()[m.Pick(10)], "paper");
@@ -195,14 +236,24 @@ void MakeBackpack(ObjectMaker& m) {
   m.Box({0.05f * s, -0.11f * s, 0.03f * s}, {0.115f * s, 0.11f * s, 0.2f * s}, 0.028f * s);
   m.Part("strap");
   m.Use("black");
-  for (const float y : {-0.08f, 0.08f}) m.Tube({{-0.08f * s, y * s, 0.4f * s}, {-0.13f * s, y * s, 0.33f * s}, {-0.14f * s, y * s, 0.2f * s}, {-0.085f * s, y * s, 0.04f * s}}, 0.012f * s);
+  for (const float y : {-0.08f, 0.08f})
+    m.Tube({{-0.08f * s, y * s, 0.4f * s},
+            {-0.13f * s, y * s, 0.33f * s},
+            {-0.14f * s, y * s, 0.2f * s},
+            {-0.085f * s, y * s, 0.04f * s}},
+           0.012f * s);
   m.Part("handle");
-  m.Tube({{-0.05f * s, -0.03f * s, 0.415f * s}, {-0.05f * s, -0.02f * s, 0.45f * s}, {-0.05f * s, 0.02f * s, 0.45f * s}, {-0.05f * s, 0.03f * s, 0.415f * s}}, 0.007f * s);
+  m.Tube({{-0.05f * s, -0.03f * s, 0.415f * s},
+          {-0.05f * s, -0.02f * s, 0.45f * s},
+          {-0.05f * s, 0.02f * s, 0.45f * s},
+          {-0.05f * s, 0.03f * s, 0.415f * s}},
+         0.007f * s);
 }
 
 void MakeShoe(ObjectMaker& m) {
   const float s = m.PickScale(), l = 0.14f * s;
-  m.Main(m.Chance(0.5f) ? m.Leather({"brown", "black", "red"}) : m.Fabric({"white", "blue", "red", "grey", "green", "pink"}, 0));
+  m.Main(m.Chance(0.5f) ? m.Leather({"brown", "black", "red"})
+                        : m.Fabric({"white", "blue", "red", "grey", "green", "pink"}, 0));
   std::vector<Vector2f> sole;
   for (int k = 0; k < 28; ++k) {
     const float a = 2 * kPi * k / 28, x = std::cos(a);
@@ -210,11 +261,25 @@ void MakeShoe(ObjectMaker& m) {
   }
   m.Part("upper");
   m.Ellipsoid({l * 0.35f, 0, 0.04f * s}, {l * 0.62f, l * 0.36f, 0.045f * s}, 2.3f, 14, 24);
-  m.Lathe({{0, 0.01f}, {l * 0.3f, 0.01f}, {l * 0.33f, 0.05f * s}, {l * 0.27f, 0.1f * s}, {l * 0.24f, 0.1f * s}, {l * 0.22f, 0.05f * s}, {0, 0.03f * s}}, 24, 0.9f);
+  m.Lathe({{0, 0.01f},
+           {l * 0.3f, 0.01f},
+           {l * 0.33f, 0.05f * s},
+           {l * 0.27f, 0.1f * s},
+           {l * 0.24f, 0.1f * s},
+           {l * 0.22f, 0.05f * s},
+           {0, 0.03f * s}},
+          24, 0.9f);
   Eigen::Affine3f heel = Eigen::Affine3f::Identity();
   heel.translate(V(-l * 0.5f, 0, 0));
   m.Place(heel);
-  m.Lathe({{0, 0.01f}, {l * 0.34f, 0.01f}, {l * 0.36f, 0.05f * s}, {l * 0.31f, 0.105f * s}, {l * 0.28f, 0.105f * s}, {l * 0.27f, 0.05f * s}, {0, 0.03f * s}}, 24, 0.9f);
+  m.Lathe({{0, 0.01f},
+           {l * 0.34f, 0.01f},
+           {l * 0.36f, 0.05f * s},
+           {l * 0.31f, 0.105f * s},
+           {l * 0.28f, 0.105f * s},
+           {l * 0.27f, 0.05f * s},
+           {0, 0.03f * s}},
+          24, 0.9f);
   m.PlaceAtOrigin();
   m.Part("sole");
   m.Use(m.Chance(0.5f) ? "white" : "black");
@@ -237,7 +302,10 @@ void MakeApple(ObjectMaker& m) {
   std::vector<Vector2f> profile = {{0, 0.12f * r}};
   for (int k = 1; k < 16; ++k) {
     const float a = kPi * k / 16 - kPi / 2;
-    profile.push_back({r * std::cos(a) * (1 + 0.1f * std::sin(a)), r * (0.92f + 0.9f * std::sin(a)) - 0.14f * r * (std::exp(-25 * std::cos(a) * std::cos(a)) * (a > 0 ? 1.0f : -0.6f))});
+    profile.push_back(
+        {r * std::cos(a) * (1 + 0.1f * std::sin(a)),
+         r * (0.92f + 0.9f * std::sin(a)) -
+             0.14f * r * (std::exp(-25 * std::cos(a) * std::cos(a)) * (a > 0 ? 1.0f : -0.6f))});
   }
   profile.push_back({0, 1.55f * r});
   m.Lathe(profile, 28, 1.2f);
@@ -252,7 +320,16 @@ void MakePear(ObjectMaker& m) {
   skin.surface.roughness = 0.45f;
   m.Main(skin);
   m.Part("body");
-  m.Lathe({{0, 0.03f * r}, {0.5f * r, 0.08f * r}, {0.9f * r, 0.45f * r}, {r, 0.9f * r}, {0.85f * r, 1.4f * r}, {0.55f * r, 1.9f * r}, {0.42f * r, 2.3f * r}, {0.25f * r, 2.55f * r}, {0, 2.6f * r}}, 28, 1.2f);
+  m.Lathe({{0, 0.03f * r},
+           {0.5f * r, 0.08f * r},
+           {0.9f * r, 0.45f * r},
+           {r, 0.9f * r},
+           {0.85f * r, 1.4f * r},
+           {0.55f * r, 1.9f * r},
+           {0.42f * r, 2.3f * r},
+           {0.25f * r, 2.55f * r},
+           {0, 2.6f * r}},
+          28, 1.2f);
   m.Part("stem");
   m.Use("brown");
   m.Rod({0, 0, 2.55f * r}, {0.1f * r, 0.06f * r, 3.1f * r}, 0.0018f, 0.0024f, 8);
@@ -292,7 +369,11 @@ void MakeBanana(ObjectMaker& m) {
 
 void MakeCandle(ObjectMaker& m) {
   const float s = m.PickScale(), r = m.Uniform(0.02f, 0.035f) * s, h = m.Uniform(0.07f, 0.16f) * s;
-  m.Main(m.Matt(m.Chance(0.5f) ? "white" : m.Chance(0.5f) ? "red" : m.Chance(0.5f) ? "blue" : "yellow", "wax"));
+  m.Main(m.Matt(m.Chance(0.5f)   ? "white"
+                : m.Chance(0.5f) ? "red"
+                : m.Chance(0.5f) ? "blue"
+                                 : "yellow",
+                "wax"));
   m.Part("body");
   m.Lathe({{0, 0.004f}, {r, 0.004f}, {r, h}, {r * 0.9f, h}, {0, h - 0.004f}}, 24);
   m.Part("holder");
@@ -305,20 +386,27 @@ void MakeCandle(ObjectMaker& m) {
 
 void MakeBasket(ObjectMaker& m) {
   const float s = m.PickScale(), r = m.Uniform(0.12f, 0.15f) * s, h = m.Uniform(0.26f, 0.34f) * s;
-  m.Main(m.Chance(0.6f) ? m.Plastic({"black", "grey", "blue", "red", "white", "green"}) : m.Metal({"grey", "black"}));
+  m.Main(m.Chance(0.6f) ? m.Plastic({"black", "grey", "blue", "red", "white", "green"})
+                        : m.Metal({"grey", "black"}));
   m.Part("body");
-  m.Lathe({{0, 0}, {r * 0.8f, 0}, {r, h}, {r - 0.004f, h}, {r * 0.8f - 0.004f, 0.006f}, {0, 0.006f}}, 32);
+  m.Lathe(
+      {{0, 0}, {r * 0.8f, 0}, {r, h}, {r - 0.004f, h}, {r * 0.8f - 0.004f, 0.006f}, {0, 0.006f}},
+      32);
   m.Part("rim");
   std::vector<V> ring;
-  for (int k = 0; k < 32; ++k) ring.push_back({r * std::cos(2 * kPi * k / 32), r * std::sin(2 * kPi * k / 32), h});
+  for (int k = 0; k < 32; ++k)
+    ring.push_back({r * std::cos(2 * kPi * k / 32), r * std::sin(2 * kPi * k / 32), h});
   m.Tube(ring, 0.006f, true);
   m.Part("paper");
   m.Use("white");
-  for (int k = 0; k < 3; ++k) m.Ellipsoid({m.Uniform(-0.3f, 0.3f) * r, m.Uniform(-0.3f, 0.3f) * r, 0.05f + 0.04f * k}, {0.045f, 0.04f, 0.035f}, 1.5f, 5, 7);
+  for (int k = 0; k < 3; ++k)
+    m.Ellipsoid({m.Uniform(-0.3f, 0.3f) * r, m.Uniform(-0.3f, 0.3f) * r, 0.05f + 0.04f * k},
+                {0.045f, 0.04f, 0.035f}, 1.5f, 5, 7);
 }
 
 void MakeBox(ObjectMaker& m) {
-  const float s = m.PickScale(), x = m.Uniform(0.09f, 0.18f) * s, y = m.Uniform(0.12f, 0.22f) * s, h = m.Uniform(0.12f, 0.28f) * s;
+  const float s = m.PickScale(), x = m.Uniform(0.09f, 0.18f) * s, y = m.Uniform(0.12f, 0.22f) * s,
+              h = m.Uniform(0.12f, 0.28f) * s;
   m.Main(m.Matt(m.Chance(0.6f) ? "brown" : m.Chance(0.5f) ? "beige" : "white", "cardboard"));
   m.Part("body");
   m.Box({-x, -y, 0}, {x, y, h});
@@ -335,7 +423,14 @@ void MakeUmbrella(ObjectMaker& m) {  // open, on its side would be odd indoors: 
   const float s = m.PickScale();
   m.Main(m.Fabric({"black", "red", "blue", "green", "yellow", "purple"}, 0.2f));
   m.Part("canopy");
-  m.Lathe({{0, 0.1f}, {0.012f, 0.1f}, {0.035f, 0.25f * s}, {0.05f, 0.6f * s}, {0.045f, 0.66f * s}, {0.012f, 0.7f * s}, {0, 0.7f * s}}, 12, 0.4f);
+  m.Lathe({{0, 0.1f},
+           {0.012f, 0.1f},
+           {0.035f, 0.25f * s},
+           {0.05f, 0.6f * s},
+           {0.045f, 0.66f * s},
+           {0.012f, 0.7f * s},
+           {0, 0.7f * s}},
+          12, 0.4f);
   m.Part("shaft");
   m.Use(m.Metal({"grey"}));
   m.Rod({0, 0, 0}, {0, 0, 0.8f * s}, 0.005f, 0.006f);
@@ -352,7 +447,8 @@ void MakeUmbrella(ObjectMaker& m) {  // open, on its side would be odd indoors: 
 
 void MakePencilCup(ObjectMaker& m) {
   const float s = m.PickScale(), r = 0.038f * s, h = 0.1f * s;
-  m.Main(m.Chance(0.5f) ? m.Plastic({"black", "red", "blue", "green", "white"}) : m.Metal({"grey", "black"}));
+  m.Main(m.Chance(0.5f) ? m.Plastic({"black", "red", "blue", "green", "white"})
+                        : m.Metal({"grey", "black"}));
   m.Part("body");
   m.Lathe({{0, 0}, {r, 0}, {r, h}, {r - 0.003f, h}, {r - 0.003f, 0.004f}, {0, 0.004f}}, 28);
   m.Part("pencil");
@@ -381,20 +477,36 @@ void MakeSuitcase(ObjectMaker& m) {
   m.Part("wheel");
   m.Use("black");
   for (const float x : {-0.7f, 0.7f}) {
-    for (const float y : {-0.75f, 0.75f}) m.Ellipsoid({x * d, y * w, 0.026f}, {0.026f, 0.018f, 0.026f}, 2, 10, 14);
+    for (const float y : {-0.75f, 0.75f})
+      m.Ellipsoid({x * d, y * w, 0.026f}, {0.026f, 0.018f, 0.026f}, 2, 10, 14);
   }
   m.Part("handle");
   m.Use("grey");
-  m.Tube({{-d * 0.6f, -0.07f, h - 0.02f}, {-d * 0.6f, -0.07f, h + 0.3f}, {-d * 0.6f, 0.07f, h + 0.3f}, {-d * 0.6f, 0.07f, h - 0.02f}}, 0.008f);
+  m.Tube({{-d * 0.6f, -0.07f, h - 0.02f},
+          {-d * 0.6f, -0.07f, h + 0.3f},
+          {-d * 0.6f, 0.07f, h + 0.3f},
+          {-d * 0.6f, 0.07f, h - 0.02f}},
+         0.008f);
 }
 
 void MakeHat(ObjectMaker& m) {
   const float s = m.PickScale();
   m.Main(m.Fabric({"beige", "brown", "black", "red", "blue", "grey"}, 0));
   m.Part("brim");
-  m.Lathe({{0, 0}, {0.12f * s, 0}, {0.165f * s, 0.012f}, {0.165f * s, 0.016f}, {0.1f * s, 0.006f}, {0, 0.006f}}, 40, 0.9f);
+  m.Lathe({{0, 0},
+           {0.12f * s, 0},
+           {0.165f * s, 0.012f},
+           {0.165f * s, 0.016f},
+           {0.1f * s, 0.006f},
+           {0, 0.006f}},
+          40, 0.9f);
   m.Part("crown");
-  m.Lathe({{0, 0.003f}, {0.095f * s, 0.003f}, {0.088f * s, 0.08f * s}, {0.07f * s, 0.105f * s}, {0, 0.1f * s}}, 36, 0.9f);
+  m.Lathe({{0, 0.003f},
+           {0.095f * s, 0.003f},
+           {0.088f * s, 0.08f * s},
+           {0.07f * s, 0.105f * s},
+           {0, 0.1f * s}},
+          36, 0.9f);
   m.Part("ribbon");
   m.Use(m.model.attributes.color == "black" ? "red" : "black");
   m.Lathe({{0, 0.006f}, {0.0965f * s, 0.006f}, {0.0955f * s, 0.032f * s}, {0, 0.032f * s}}, 36);
@@ -406,25 +518,121 @@ std::vector<ObjectKind> HouseholdKinds() {
   using enum Stand;
   const std::string h = "household", food = "food", deco = "decoration", wear = "clothing";
   return {
-      {"book", {"volume", "paperback"}, h, {kTable, kShelf, kFloor}, {"to read"}, {"cover", "pages", "spine", "title"}, MakeBook},
-      {"potted plant", {"plant", "houseplant", "plant in a pot"}, deco, {kTable, kFloor, kShelf}, {"to water"}, {"pot", "soil", "leaf"}, MakePlant},
-      {"vase", {"flower vase", "vase with flowers"}, deco, {kTable, kShelf}, {"to hold flowers"}, {"body", "stem", "flower"}, MakeVase},
-      {"clock", {"wall clock"}, deco, {kWall}, {"to tell the time"}, {"frame", "face", "mark", "hand"}, MakeClock},
-      {"picture", {"painting", "picture frame"}, deco, {kWall}, {"to look at"}, {"frame", "picture"}, MakePicture},
-      {"cushion", {"pillow", "throw pillow"}, h, {kFloor}, {"to lean on", "to sit on"}, {"body"}, MakeCushion},
-      {"backpack", {"rucksack", "school bag"}, h, {kFloor}, {"to carry things in", "to open"}, {"body", "pocket", "strap", "handle"}, MakeBackpack},
-      {"shoe", {"sneaker", "footwear"}, wear, {kFloor}, {"to wear"}, {"upper", "sole", "lace"}, MakeShoe},
-      {"hat", {"sun hat"}, wear, {kTable, kShelf}, {"to wear"}, {"brim", "crown", "ribbon"}, MakeHat},
+      {"book",
+       {"volume", "paperback"},
+       h,
+       {kTable, kShelf, kFloor},
+       {"to read"},
+       {"cover", "pages", "spine", "title"},
+       MakeBook},
+      {"potted plant",
+       {"plant", "houseplant", "plant in a pot"},
+       deco,
+       {kTable, kFloor, kShelf},
+       {"to water"},
+       {"pot", "soil", "leaf"},
+       MakePlant},
+      {"vase",
+       {"flower vase", "vase with flowers"},
+       deco,
+       {kTable, kShelf},
+       {"to hold flowers"},
+       {"body", "stem", "flower"},
+       MakeVase},
+      {"clock",
+       {"wall clock"},
+       deco,
+       {kWall},
+       {"to tell the time"},
+       {"frame", "face", "mark", "hand"},
+       MakeClock},
+      {"picture",
+       {"painting", "picture frame"},
+       deco,
+       {kWall},
+       {"to look at"},
+       {"frame", "picture"},
+       MakePicture},
+      {"cushion",
+       {"pillow", "throw pillow"},
+       h,
+       {kFloor},
+       {"to lean on", "to sit on"},
+       {"body"},
+       MakeCushion},
+      {"backpack",
+       {"rucksack", "school bag"},
+       h,
+       {kFloor},
+       {"to carry things in", "to open"},
+       {"body", "pocket", "strap", "handle"},
+       MakeBackpack},
+      {"shoe",
+       {"sneaker", "footwear"},
+       wear,
+       {kFloor},
+       {"to wear"},
+       {"upper", "sole", "lace"},
+       MakeShoe},
+      {"hat",
+       {"sun hat"},
+       wear,
+       {kTable, kShelf},
+       {"to wear"},
+       {"brim", "crown", "ribbon"},
+       MakeHat},
       {"apple", {"fruit"}, food, {kTable}, {"to eat"}, {"body", "stem"}, MakeApple},
       {"pear", {"fruit"}, food, {kTable}, {"to eat"}, {"body", "stem"}, MakePear},
-      {"orange", {"fruit", "citrus fruit"}, food, {kTable}, {"to eat"}, {"body", "stem"}, MakeOrange},
+      {"orange",
+       {"fruit", "citrus fruit"},
+       food,
+       {kTable},
+       {"to eat"},
+       {"body", "stem"},
+       MakeOrange},
       {"banana", {"fruit"}, food, {kTable}, {"to eat"}, {"body", "stem"}, MakeBanana},
-      {"candle", {"wax candle"}, deco, {kTable, kShelf}, {"to give light"}, {"body", "holder", "wick"}, MakeCandle},
-      {"waste basket", {"bin", "trash can"}, h, {kFloor}, {"to throw rubbish into"}, {"body", "rim", "paper"}, MakeBasket},
-      {"box", {"cardboard box", "carton"}, h, {kFloor, kShelf}, {"to store things in", "to open"}, {"body", "lid"}, MakeBox},
-      {"umbrella", {"parasol"}, h, {kFloor}, {"to keep rain off"}, {"canopy", "shaft", "handle"}, MakeUmbrella},
-      {"pencil cup", {"pen holder", "desk tidy"}, h, {kTable}, {"to hold pencils"}, {"body", "pencil"}, MakePencilCup},
-      {"suitcase", {"trolley case", "luggage"}, h, {kFloor}, {"to carry things in", "to open"}, {"body", "wheel", "handle"}, MakeSuitcase},
+      {"candle",
+       {"wax candle"},
+       deco,
+       {kTable, kShelf},
+       {"to give light"},
+       {"body", "holder", "wick"},
+       MakeCandle},
+      {"waste basket",
+       {"bin", "trash can"},
+       h,
+       {kFloor},
+       {"to throw rubbish into"},
+       {"body", "rim", "paper"},
+       MakeBasket},
+      {"box",
+       {"cardboard box", "carton"},
+       h,
+       {kFloor, kShelf},
+       {"to store things in", "to open"},
+       {"body", "lid"},
+       MakeBox},
+      {"umbrella",
+       {"parasol"},
+       h,
+       {kFloor},
+       {"to keep rain off"},
+       {"canopy", "shaft", "handle"},
+       MakeUmbrella},
+      {"pencil cup",
+       {"pen holder", "desk tidy"},
+       h,
+       {kTable},
+       {"to hold pencils"},
+       {"body", "pencil"},
+       MakePencilCup},
+      {"suitcase",
+       {"trolley case", "luggage"},
+       h,
+       {kFloor},
+       {"to carry things in", "to open"},
+       {"body", "wheel", "handle"},
+       MakeSuitcase},
   };
 }
 

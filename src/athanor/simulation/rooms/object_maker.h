@@ -42,7 +42,8 @@ class ObjectMaker : public ShapeBuilder {
   Look Leather(Names colors = {"brown", "black", "beige", "red", "white"});
   Look Ceramic(Names colors = {}, float pattern_share = 0.25f);
   Look Glass(Names colors = {"green", "blue", "brown", "white"});
-  Look Matt(std::string_view color, std::string_view material);  // paper, wax, rubber, skin of fruit
+  Look Matt(std::string_view color,
+            std::string_view material);  // paper, wax, rubber, skin of fruit
 
   // The look is the one that the object is described by.
   void Describe(const Look& look);

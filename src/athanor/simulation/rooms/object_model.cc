@@ -115,8 +115,8 @@ Look ObjectMaker::Ceramic(Names colors, float pattern_share) {
   if (Chance(pattern_share)) {
     s.pattern = Pattern::kStripes;
     look.pattern = "striped";
-    s.second_color = s.color.maxCoeff() > 0.6f ? RandomColor("blue", random)
-                                               : RandomColor("white", random);
+    s.second_color =
+        s.color.maxCoeff() > 0.6f ? RandomColor("blue", random) : RandomColor("white", random);
     s.pattern_scale = Uniform(30, 60);
   }
   return look;
@@ -168,8 +168,8 @@ int FindObjectKind(std::string_view name) {
 
 ObjectModel MakeObject(int kind, uint64_t seed) {
   const auto& kinds = ObjectKinds();
-  ATHANOR_CHECK(kind >= 0 && kind < static_cast<int>(kinds.size()), "object: expected a kind from 0 to ",
-                kinds.size() - 1, ", found ", kind);
+  ATHANOR_CHECK(kind >= 0 && kind < static_cast<int>(kinds.size()),
+                "object: expected a kind from 0 to ", kinds.size() - 1, ", found ", kind);
   ObjectMaker maker(kinds[kind], MixBits(seed) ^ static_cast<uint64_t>(kind));
   maker.model.attributes.size = "medium";
   kinds[kind].make(maker);

@@ -38,8 +38,8 @@ struct ObjectLight {
   float intensity = 1;    // of a usual lamp
 };
 
-// One thing. Object frame: x to its front, y to its left, z up; the middle of its footprint's box is
-// the origin, its lowest point at z = 0. Things on walls have their back at the lowest x.
+// One thing. Object frame: x to its front, y to its left, z up; the middle of its footprint's box
+// is the origin, its lowest point at z = 0. Things on walls have their back at the lowest x.
 struct ObjectModel {
   int kind = 0;  // into ObjectKinds()
   uint64_t seed = 0;

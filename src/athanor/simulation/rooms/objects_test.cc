@@ -28,8 +28,8 @@ int OpenEdges(const Mesh& mesh) {
   std::vector<int> place;
   for (const Vector3f& v : mesh.vertices) {
     // -0 and 0 are one place.
-    place.push_back(
-        places.try_emplace({v.x() + 0.0f, v.y() + 0.0f, v.z() + 0.0f}, places.size()).first->second);
+    place.push_back(places.try_emplace({v.x() + 0.0f, v.y() + 0.0f, v.z() + 0.0f}, places.size())
+                        .first->second);
   }
   std::map<std::pair<int, int>, int> balance;
   for (const auto& t : mesh.triangles) {
@@ -127,7 +127,8 @@ TEST(Objects, NoTwoAreEqualAndOneSeedIsOneObject) {
       const ObjectModel a = MakeObject(kind, seed), b = MakeObject(kind, seed);
       ASSERT_EQ(a.mesh.vertices, b.mesh.vertices) << Name(kind, seed);
       std::vector<float> look = {a.size_m.x(), a.size_m.y(), a.size_m.z()};
-      for (const SurfaceMaterial& m : a.mesh.materials) look.insert(look.end(), m.color.data(), m.color.data() + 3);
+      for (const SurfaceMaterial& m : a.mesh.materials)
+        look.insert(look.end(), m.color.data(), m.color.data() + 3);
       EXPECT_TRUE(looks.insert(look).second) << Name(kind, seed);
     }
   }
@@ -139,7 +140,8 @@ TEST(Objects, TheNamedColourIsThatOfAMaterialOfTheObject) {
       const ObjectModel object = MakeObject(kind, seed);
       ASSERT_FALSE(object.attributes.color.empty()) << Name(kind, seed);
       std::set<std::string> colors;
-      for (const uint16_t m : std::set<uint16_t>(object.mesh.triangle_material.begin(), object.mesh.triangle_material.end())) {
+      for (const uint16_t m : std::set<uint16_t>(object.mesh.triangle_material.begin(),
+                                                 object.mesh.triangle_material.end())) {
         colors.insert(ColorName(object.mesh.materials[m].color));
       }
       EXPECT_TRUE(colors.contains(object.attributes.color)) << Name(kind, seed);

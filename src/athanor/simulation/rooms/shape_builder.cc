@@ -35,9 +35,10 @@ std::vector<std::array<int, 3>> Triangulate(const std::vector<Vector2f>& polygon
       });
       if (empty) ear = i;
     }
-    ATHANOR_CHECK(ear < left.size(), "prism: expected a counter-clockwise polygon without crossings");
-    triangles.push_back({left[(ear + left.size() - 1) % left.size()], left[ear],
-                         left[(ear + 1) % left.size()]});
+    ATHANOR_CHECK(ear < left.size(),
+                  "prism: expected a counter-clockwise polygon without crossings");
+    triangles.push_back(
+        {left[(ear + left.size() - 1) % left.size()], left[ear], left[(ear + 1) % left.size()]});
     left.erase(left.begin() + static_cast<std::ptrdiff_t>(ear));
   }
   triangles.push_back({left[0], left[1], left[2]});
@@ -126,8 +127,8 @@ void ShapeBuilder::Box(const Vector3f& low, const Vector3f& high, float round_m)
   // A sphere pulled apart along its three great circles.
   const float r = std::min(round_m, 0.999f * half.minCoeff());
   const Vector3f inner = half - Vector3f::Constant(r);
-  const int steps = 3;                  // per quarter of a circle
-  const int around = 4 * (steps + 1);   // the seams are double
+  const int steps = 3;                 // per quarter of a circle
+  const int around = 4 * (steps + 1);  // the seams are double
   const int down = 2 * (steps + 1);
   std::vector<uint32_t> grid(static_cast<size_t>(around) * down);
   for (int i = 0; i < down; ++i) {
@@ -141,13 +142,15 @@ void ShapeBuilder::Box(const Vector3f& low, const Vector3f& high, float round_m)
       float c = std::cos(longitude), s = std::sin(longitude);
       if (j % (steps + 1) == 0 || j % (steps + 1) == steps) c = std::round(c), s = std::round(s);
       float cl = std::cos(latitude), sl = std::sin(latitude);
-      if (i % (steps + 1) == 0 || i % (steps + 1) == steps) cl = std::round(cl), sl = std::round(sl);
+      if (i % (steps + 1) == 0 || i % (steps + 1) == steps)
+        cl = std::round(cl), sl = std::round(sl);
       if (pole) cl = 0;
       const Vector3f direction(cl * c, cl * s, sl);
       const Vector3f offset((quarter == 0 || quarter == 3 ? 1 : -1) * inner.x(),
                             (quarter <= 1 ? 1 : -1) * inner.y(),
                             (half_index == 1 ? 1 : -1) * inner.z());
-      grid[static_cast<size_t>(i) * around + j] = Vertex(center + offset + r * direction, direction);
+      grid[static_cast<size_t>(i) * around + j] =
+          Vertex(center + offset + r * direction, direction);
     }
   }
   const auto at = [&](int i, int j) { return grid[static_cast<size_t>(i) * around + j % around]; };
@@ -343,8 +346,8 @@ void ShapeBuilder::Prism(const std::vector<Vector2f>& polygon, float z0_m, float
   Finish(first);
 }
 
-void ShapeBuilder::Sheet(int u_steps, int v_steps,
-                         const std::function<Vector3f(float, float)>& at, float thickness_m) {
+void ShapeBuilder::Sheet(int u_steps, int v_steps, const std::function<Vector3f(float, float)>& at,
+                         float thickness_m) {
   const size_t first = mesh_.vertices.size();
   const auto point = [&](int i, int j) {
     return at(static_cast<float>(i) / u_steps, static_cast<float>(j) / v_steps);
@@ -355,10 +358,8 @@ void ShapeBuilder::Sheet(int u_steps, int v_steps,
     sides[side] = static_cast<uint32_t>(mesh_.vertices.size());
     for (int i = 0; i <= u_steps; ++i) {
       for (int j = 0; j <= v_steps; ++j) {
-        const Vector3f du =
-            point(std::min(i + 1, u_steps), j) - point(std::max(i - 1, 0), j);
-        const Vector3f dv =
-            point(i, std::min(j + 1, v_steps)) - point(i, std::max(j - 1, 0));
+        const Vector3f du = point(std::min(i + 1, u_steps), j) - point(std::max(i - 1, 0), j);
+        const Vector3f dv = point(i, std::min(j + 1, v_steps)) - point(i, std::max(j - 1, 0));
         const Vector3f normal = du.cross(dv).normalized() * (side == 0 ? 1.0f : -1.0f);
         Vertex(point(i, j) + 0.5f * thickness_m * normal, normal);
       }

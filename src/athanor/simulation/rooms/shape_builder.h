@@ -46,8 +46,8 @@ class ShapeBuilder {
   void Tube(const std::vector<Eigen::Vector3f>& line, const std::vector<float>& radii_m,
             bool loop = false, int segments = 8);
   // Exponent 2 is an ellipsoid; more comes nearer to a box, between 1 and 2 to a diamond.
-  void Ellipsoid(const Eigen::Vector3f& center, const Eigen::Vector3f& radii_m,
-                 float exponent = 2, int rings = 12, int segments = 18);
+  void Ellipsoid(const Eigen::Vector3f& center, const Eigen::Vector3f& radii_m, float exponent = 2,
+                 int rings = 12, int segments = 18);
   // A polygon without crossings, counter-clockwise, in x and y, from z0 to z1.
   void Prism(const std::vector<Eigen::Vector2f>& polygon, float z0_m, float z1_m);
   // A bent sheet: at(u, v) for u, v in [0, 1]; thickened to both sides along its normals.
