@@ -32,12 +32,15 @@ const Command kCommands[] = {
     {"scene", "render", "Render pictures of a scene along a camera path", SetUpSceneRender},
     {"scene", "info", "Say what is in a scene", SetUpSceneInfo},
     {"scene", "export", "Write a scene in another format", SetUpSceneExport},
+    {"sim", "room", "Make furnished rooms: photographs with poses and the truth of every pixel",
+     SetUpSimRoom},
     {"", "demo", "Make a small capture, reconstruct it, score it and show it", SetUpDemo},
     {"", "doctor", "Say what this machine offers, and test every kernel on it", SetUpDoctor},
 };
 
 const std::map<std::string, std::string> kGroupHelp = {
     {"scene", "Photographs to 3D Gaussian scenes, and what to do with them"},
+    {"sim", "Simulated worlds with known truth"},
 };
 
 void PrintError(std::string_view message) {

@@ -51,7 +51,8 @@ Eigen::AlignedBox3f Bounds(const RoomObject& object) {
 }
 
 std::string WithArticle(const std::string& words) {
-  return (std::string_view("aeiou").find(words[0]) != std::string_view::npos ? "an " : "a ") + words;
+  return (std::string_view("aeiou").find(words[0]) != std::string_view::npos ? "an " : "a ") +
+         words;
 }
 
 void Append(std::string* words, const std::string& word) {
@@ -73,11 +74,24 @@ const std::vector<ObjectKind>& RoomKinds() {
   static const std::vector<ObjectKind> kinds = [] {
     std::vector<ObjectKind> all = ObjectKinds();
     const std::string s = "structure";
-    all.push_back({"wall", {"partition"}, s, {}, {"to hang things on"}, {"surface", "baseboard"}, nullptr});
+    all.push_back(
+        {"wall", {"partition"}, s, {}, {"to hang things on"}, {"surface", "baseboard"}, nullptr});
     all.push_back({"floor", {"ground"}, s, {}, {"to walk on"}, {"surface"}, nullptr});
     all.push_back({"ceiling", {"roof"}, s, {}, {"to hang lamps from"}, {"surface"}, nullptr});
-    all.push_back({"door", {"doorway"}, s, {}, {"to walk through", "to open"}, {"leaf", "frame", "handle"}, nullptr});
-    all.push_back({"window", {"casement"}, s, {}, {"to look through", "to open"}, {"frame", "sill"}, nullptr});
+    all.push_back({"door",
+                   {"doorway"},
+                   s,
+                   {},
+                   {"to walk through", "to open"},
+                   {"leaf", "frame", "handle"},
+                   nullptr});
+    all.push_back({"window",
+                   {"casement"},
+                   s,
+                   {},
+                   {"to look through", "to open"},
+                   {"frame", "sill"},
+                   nullptr});
     return all;
   }();
   return kinds;

@@ -15,9 +15,9 @@ using Eigen::Vector3f;
 using Pattern = SurfaceMaterial::Pattern;
 
 constexpr float kPi = 3.14159265f;
-constexpr float kGap_m = 0.0005f;       // between a thing and what carries it
-constexpr float kWallGap_m = 0.022f;    // furniture stands off the wall: the baseboard is there
-constexpr float kTolerance_m = 0.0002f; // of overlaps, for rounding
+constexpr float kGap_m = 0.0005f;        // between a thing and what carries it
+constexpr float kWallGap_m = 0.022f;     // furniture stands off the wall: the baseboard is there
+constexpr float kTolerance_m = 0.0002f;  // of overlaps, for rounding
 constexpr int kTries = 24;
 
 Rigid3 Pose(float x, float y, float z, float yaw) {
@@ -56,10 +56,14 @@ float RoomBuilder::yaw(int index) const {
 RoomBuilder::WallFrame RoomBuilder::Wall(int wall) const {
   const float x = room.size_m.x() / 2, y = room.size_m.y() / 2;
   switch (wall) {
-    case 0: return {{-x, -y}, {0, 1}, {1, 0}, 2 * y, 0};
-    case 1: return {{-x, -y}, {1, 0}, {0, 1}, 2 * x, kPi / 2};
-    case 2: return {{x, -y}, {0, 1}, {-1, 0}, 2 * y, kPi};
-    default: return {{-x, y}, {1, 0}, {0, -1}, 2 * x, -kPi / 2};
+    case 0:
+      return {{-x, -y}, {0, 1}, {1, 0}, 2 * y, 0};
+    case 1:
+      return {{-x, -y}, {1, 0}, {0, 1}, 2 * x, kPi / 2};
+    case 2:
+      return {{x, -y}, {0, 1}, {-1, 0}, 2 * y, kPi};
+    default:
+      return {{-x, y}, {1, 0}, {0, -1}, 2 * x, -kPi / 2};
   }
 }
 
@@ -67,9 +71,9 @@ int RoomBuilder::AddStructure(std::string_view kind, ShapeBuilder& shapes, const
                               const std::string& material, const std::string& pattern) {
   RoomObject object;
   const auto& kinds = RoomKinds();
-  object.kind = static_cast<int>(
-      std::find_if(kinds.begin(), kinds.end(), [&](const ObjectKind& k) { return k.name == kind; }) -
-      kinds.begin());
+  object.kind = static_cast<int>(std::find_if(kinds.begin(), kinds.end(),
+                                              [&](const ObjectKind& k) { return k.name == kind; }) -
+                                 kinds.begin());
   object.model.kind = object.kind;
   object.model.mesh = shapes.mesh();
   object.model.colliders = shapes.shape_boxes();
@@ -101,7 +105,8 @@ void RoomBuilder::BuildShell(float length_m, float width_m, float height_m) {
 
 void RoomBuilder::BuildWalls() {
   const std::string color = [&] {
-    const char* colors[] = {"white", "white", "beige", "beige", "yellow", "blue", "green", "grey", "pink"};
+    const char* colors[] = {"white", "white", "beige", "beige", "yellow",
+                            "blue",  "green", "grey",  "pink"};
     return std::string(colors[Pick(9)]);
   }();
   SurfaceMaterial paint;
@@ -251,7 +256,8 @@ void RoomBuilder::BuildOpenings() {
     shapes.Box({-0.12f, -w, a + t}, {-0.06f, -w + t, b - t});
     shapes.Box({-0.12f, w - t, a + t}, {-0.06f, w, b - t});
     shapes.Box({-0.11f, -0.025f, a + t}, {-0.07f, 0.025f, b - t});
-    if (Chance(0.5)) shapes.Box({-0.105f, -w + t, (a + b) / 2 - 0.015f}, {-0.075f, w - t, (a + b) / 2 + 0.015f});
+    if (Chance(0.5))
+      shapes.Box({-0.105f, -w + t, (a + b) / 2 - 0.015f}, {-0.075f, w - t, (a + b) / 2 + 0.015f});
     shapes.Part("sill");
     shapes.Box({-0.06f, -w - 0.0f, a - 0.0f}, {0.05f, w, a + 0.025f}, 0.006f);
     AddStructure("window", shapes, ColorName(paint.color), "wooden", "");
@@ -277,7 +283,8 @@ void RoomBuilder::BuildOpenings() {
   shapes.Material(wood);
   shapes.Part("leaf");
   shapes.Box({0.001f, -w, 0.005f}, {0.03f, w, h}, 0.003f);
-  for (const float z : {0.25f, 1.15f}) shapes.Box({0.028f, -w + 0.12f, z}, {0.036f, w - 0.12f, z + 0.7f}, 0.004f);
+  for (const float z : {0.25f, 1.15f})
+    shapes.Box({0.028f, -w + 0.12f, z}, {0.036f, w - 0.12f, z + 0.7f}, 0.004f);
   shapes.Part("frame");
   shapes.Box({0.0005f, -w - 0.08f, 0}, {0.045f, -w, h + 0.08f}, 0.004f);
   shapes.Box({0.0005f, w, 0}, {0.045f, w + 0.08f, h + 0.08f}, 0.004f);
@@ -292,7 +299,8 @@ void RoomBuilder::BuildOpenings() {
   shapes.Rod({0.072f, w - 0.07f, 1.02f}, {0.072f, w - 0.2f, 1.02f}, 0.01f, 0.009f);
   AddStructure("door", shapes, ColorName(wood.color), "wooden", "");
   RoomObject clear = ClearBox({0, -w - 0.1f, 0}, {0.95f, w + 0.1f, 2.05f});
-  clear.room_from_object = Pose(frame_of(wall, s).translation().x(), frame_of(wall, s).translation().y(), 0, Wall(wall).yaw);
+  clear.room_from_object = Pose(frame_of(wall, s).translation().x(),
+                                frame_of(wall, s).translation().y(), 0, Wall(wall).yaw);
   clear_.push_back(clear);
 
   // Curtains beside, radiators below; the wall before a window stays free of tall furniture.
@@ -326,8 +334,9 @@ void RoomBuilder::BuildOpenings() {
 bool RoomBuilder::Fits(const RoomObject& candidate, bool keeps_clear) const {
   const Box3 box = BoxOf(candidate);
   for (const Eigen::Vector3d& corner : box.Corners()) {
-    if (std::abs(corner.x()) > room.size_m.x() / 2 - 0.001 || std::abs(corner.y()) > room.size_m.y() / 2 - 0.001 ||
-        corner.z() < -0.001 || corner.z() > room.size_m.z() + 0.001) {
+    if (std::abs(corner.x()) > room.size_m.x() / 2 - 0.001 ||
+        std::abs(corner.y()) > room.size_m.y() / 2 - 0.001 || corner.z() < -0.001 ||
+        corner.z() > room.size_m.z() + 0.001) {
       return false;
     }
   }
@@ -374,7 +383,8 @@ int RoomBuilder::At(std::string_view kind, float x, float y, float yaw_rad) {
   return At(New(kind), x, y, yaw_rad, 0.08f, 8);
 }
 
-int RoomBuilder::AgainstWall(std::string_view kind, int wall, float free_m, float along) {
+int RoomBuilder::AgainstWall(std::string_view kind, int wall, float free_m, float along,
+                             bool reserve) {
   const ObjectModel model = New(kind);
   for (int k = 0; k < kTries; ++k) {
     const int on = wall >= 0 ? wall : Pick(4);
@@ -386,7 +396,8 @@ int RoomBuilder::AgainstWall(std::string_view kind, int wall, float free_m, floa
     const Vector2f p = frame.start + s * frame.along +
                        (kWallGap_m + Uniform(0, 0.02f) + model.size_m.x() / 2) * frame.inward;
     // The floor before it must be free too, now and later.
-    RoomObject clear = ClearBox({0, -model.size_m.y() / 2, 0.02f}, {model.size_m.x() / 2 + free_m, model.size_m.y() / 2, 0.3f});
+    RoomObject clear = ClearBox({0, -model.size_m.y() / 2, 0.02f},
+                                {model.size_m.x() / 2 + free_m, model.size_m.y() / 2, 0.3f});
     clear.room_from_object = Pose(p.x(), p.y(), 0, frame.yaw);
     bool free = true;
     for (size_t r = 5; r < room.objects.size() && free; ++r) {
@@ -395,7 +406,7 @@ int RoomBuilder::AgainstWall(std::string_view kind, int wall, float free_m, floa
     if (!free) continue;
     const int placed = At(model, p.x(), p.y(), frame.yaw, 0, 1);
     if (placed < 0) continue;
-    if (free_m > 0) {
+    if (free_m > 0 && reserve) {
       clear.model.colliders[0].min().x() = model.size_m.x() / 2 + 0.01f;
       clear_.push_back(clear);
     }
@@ -407,7 +418,8 @@ int RoomBuilder::AgainstWall(std::string_view kind, int wall, float free_m, floa
 int RoomBuilder::OnFloor(std::string_view kind) {
   const ObjectModel model = New(kind);
   for (int k = 0; k < kTries; ++k) {
-    const float x = Uniform(-0.5f, 0.5f) * (room.size_m.x() - 0.3f), y = Uniform(-0.5f, 0.5f) * (room.size_m.y() - 0.3f);
+    const float x = Uniform(-0.5f, 0.5f) * (room.size_m.x() - 0.3f),
+                y = Uniform(-0.5f, 0.5f) * (room.size_m.y() - 0.3f);
     const int placed = At(model, x, y, Uniform(-kPi, kPi), 0, 1);
     if (placed >= 0) return placed;
   }
@@ -428,11 +440,13 @@ int RoomBuilder::OnWall(std::string_view kind, float z_m, int wall, float along)
     const Vector2f p = frame.start + s * frame.along + (0.001f + size.x() / 2) * frame.inward;
     candidate.room_from_object = Pose(p.x(), p.y(), z_m, frame.yaw);
     RoomObject padded = candidate;  // things on walls keep apart from what stands before them
-    padded.model.colliders = {Eigen::AlignedBox3f(Vector3f(-size.x() / 2, -size.y() / 2 - 0.05f, -0.02f),
-                                                  Vector3f(size.x() / 2 + 0.04f, size.y() / 2 + 0.05f, size.z() + 0.02f))};
+    padded.model.colliders = {Eigen::AlignedBox3f(
+        Vector3f(-size.x() / 2, -size.y() / 2 - 0.05f, -0.02f),
+        Vector3f(size.x() / 2 + 0.04f, size.y() / 2 + 0.05f, size.z() + 0.02f))};
     bool over_window = false;
     for (const Opening& window : windows_) {
-      over_window |= window.wall == on && std::abs(window.center - s) < window.width / 2 + size.y() / 2 + 0.05f;
+      over_window |= window.wall == on &&
+                     std::abs(window.center - s) < window.width / 2 + size.y() / 2 + 0.05f;
     }
     if (over_window || !Fits(padded, true) || !Fits(candidate, true)) continue;
     return Add(candidate, on);
@@ -494,20 +508,23 @@ int RoomBuilder::On(int carrier, std::string_view kind, float x, float y, float 
   const ObjectModel model = New(kind);
   for (int k = 0; k < 6; ++k) {
     const float spread = 0.02f * k;
-    const int placed = OnSupport(carrier, support, model, x + Uniform(-spread, spread), y + Uniform(-spread, spread), yaw_rad);
+    const int placed = OnSupport(carrier, support, model, x + Uniform(-spread, spread),
+                                 y + Uniform(-spread, spread), yaw_rad);
     if (placed >= 0) return placed;
   }
   return -1;
 }
 
-void RoomBuilder::FillShelf(int shelf, const std::vector<std::string_view>& kinds, double book_share) {
+void RoomBuilder::FillShelf(int shelf, const std::vector<std::string_view>& kinds,
+                            double book_share) {
   if (shelf < 0) return;
   const std::vector<SupportSurface> supports = object(shelf).model.supports;
   for (const SupportSurface& support : supports) {
     float y = support.low.y() + 0.003f;
     const float width = support.high.y() - support.low.y();
     if (support.inside && Chance(book_share)) {
-      const float until = support.low.y() + width * Uniform(0.35f, 0.5f + 0.5f * static_cast<float>(clutter_));
+      const float until =
+          support.low.y() + width * Uniform(0.35f, 0.5f + 0.5f * static_cast<float>(clutter_));
       while (y < until) {
         ObjectModel book = StoodUp(New("book"));
         const float half = book.size_m.y() / 2;
@@ -521,7 +538,10 @@ void RoomBuilder::FillShelf(int shelf, const std::vector<std::string_view>& kind
       const ObjectModel model = New(kinds[Pick(static_cast<int>(kinds.size()))]);
       for (int attempt = 0; attempt < 6; ++attempt) {
         const float at = Uniform(y, support.high.y());
-        if (OnSupport(shelf, support, model, (support.low.x() + support.high.x()) / 2 + Uniform(-0.03f, 0.05f), at, Uniform(-0.5f, 0.5f)) >= 0) break;
+        if (OnSupport(shelf, support, model,
+                      (support.low.x() + support.high.x()) / 2 + Uniform(-0.03f, 0.05f), at,
+                      Uniform(-0.5f, 0.5f)) >= 0)
+          break;
       }
     }
   }
@@ -538,10 +558,12 @@ std::vector<int> RoomBuilder::ChairsAt(int table, std::string_view kind, int cou
   std::vector<Seat> seats;
   const bool round = size.y() < 1.2f * size.x();
   if (round) {
-    for (int k = 0; k < 4; ++k) seats.push_back({std::cos(kPi / 2 * k), std::sin(kPi / 2 * k), kPi / 2 * k + kPi});
+    for (int k = 0; k < 4; ++k)
+      seats.push_back({std::cos(kPi / 2 * k), std::sin(kPi / 2 * k), kPi / 2 * k + kPi});
   } else {
     for (const float side : {1.0f, -1.0f}) {
-      for (const float y : {-0.24f, 0.24f}) seats.push_back({side, y * size.y(), side > 0 ? kPi : 0});
+      for (const float y : {-0.24f, 0.24f})
+        seats.push_back({side, y * size.y(), side > 0 ? kPi : 0});
     }
   }
   const ObjectModel first = New(kind);  // a set: all alike
@@ -550,9 +572,11 @@ std::vector<int> RoomBuilder::ChairsAt(int table, std::string_view kind, int cou
     for (const float pulled : {0.02f, 0.12f, 0.22f}) {
       ObjectModel chair = first;
       const float reach = size.x() / 2 + chair.size_m.x() / 2 - 0.2f + pulled + Uniform(0, 0.05f);
-      const Eigen::Vector3d at =
-          pose * (round ? Eigen::Vector3d(reach * seat.x, reach * seat.y, 0) : Eigen::Vector3d(reach * seat.x, seat.y, 0));
-      const int placed = At(std::move(chair), static_cast<float>(at.x()), static_cast<float>(at.y()), yaw(table) + seat.yaw + Uniform(-0.12f, 0.12f), 0, 1);
+      const Eigen::Vector3d at = pose * (round ? Eigen::Vector3d(reach * seat.x, reach * seat.y, 0)
+                                               : Eigen::Vector3d(reach * seat.x, seat.y, 0));
+      const int placed =
+          At(std::move(chair), static_cast<float>(at.x()), static_cast<float>(at.y()),
+             yaw(table) + seat.yaw + Uniform(-0.12f, 0.12f), 0, 1);
       if (placed < 0) continue;
       chairs.push_back(placed);
       break;

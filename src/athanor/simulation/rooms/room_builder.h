@@ -30,8 +30,10 @@ class RoomBuilder {
   ObjectModel New(std::string_view kind);
 
   // Each of these places one new object and returns its index, or -1 where there was no room.
-  // Back to a wall (0: low x, 1: low y, 2: high x, 3: high y; -1: any), with free floor before it.
-  int AgainstWall(std::string_view kind, int wall = -1, float free_m = 0.4f, float along = -1);
+  // Back to a wall (0: low x, 1: low y, 2: high x, 3: high y; -1: any), with free floor before it,
+  // which stays free of what comes later when `reserve`.
+  int AgainstWall(std::string_view kind, int wall = -1, float free_m = 0.4f, float along = -1,
+                  bool reserve = true);
   int OnFloor(std::string_view kind);
   // At a place on the floor, its front turned to yaw.
   int At(std::string_view kind, float x, float y, float yaw_rad);
