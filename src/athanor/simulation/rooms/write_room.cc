@@ -12,6 +12,7 @@
 #include "athanor/base/files.h"
 #include "athanor/base/parallel.h"
 #include "athanor/base/progress.h"
+#include "athanor/base/random.h"
 #include "athanor/datasets/colmap_writer.h"
 #include "athanor/media/color_map.h"
 #include "athanor/media/draw.h"
