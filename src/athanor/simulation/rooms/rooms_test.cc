@@ -1,10 +1,10 @@
 // Rooms: placement, camera paths, and what is written.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -13,6 +13,7 @@
 #include "athanor/base/parallel.h"
 #include "athanor/base/test_util.h"
 #include "athanor/datasets/posed_images.h"
+#include "athanor/media/image.h"
 #include "athanor/simulation/rooms/color_names.h"
 #include "athanor/simulation/rooms/write_room.h"
 
