@@ -626,13 +626,15 @@ void RoomBuilder::MakeLight(const std::string& light) {
     const float outward = Wall(windows_[0].wall).yaw + kPi + Uniform(-0.7f, 0.7f);
     const float up = Uniform(0.45f, 0.85f);
     l = DayLighting(outward, up, Uniform(0, 0.4f));
+    // Patches of full sun are seen by few of the rays that gather light: spots on the walls.
+    l.sun_color *= 0.5f;
     for (const Opening& window : windows_) {  // light of the sky, as a panel in the opening
       const WallFrame frame = Wall(window.wall);
       const Vector2f p = frame.start + window.center * frame.along;
       Lamp panel;
       panel.position_m = {p.x(), p.y(), (window.low + window.high) / 2};
       panel.color = {0.86f, 0.93f, 1.0f};
-      panel.strength = 2.6f * window.width * (window.high - window.low);
+      panel.strength = 1.5f * window.width * (window.high - window.low);
       panel.radius_m = 0.45f * window.width;
       panel.direction = {frame.inward.x(), frame.inward.y(), -0.15f};
       panel.direction.normalize();

@@ -53,6 +53,7 @@ View RenderView(const Room& room, const RayWorld& world, const Camera& camera, c
                 const SimRoomOptions& options, int index) {
   RenderOptions render;
   render.antialias = options.antialias;
+  render.gather_rays = 32;  // small bright things in dark rooms need more than a street
   render.max_distance_m = 60;
   render.seed = MixBits(room.seed) + static_cast<uint64_t>(index);
   RenderedView rendered = RenderCamera(world, room.lighting, camera, pose, render);
