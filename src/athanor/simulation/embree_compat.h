@@ -38,15 +38,11 @@ inline void Occluded1(RTCScene scene, RTCRay* ray) {
 inline void Intersect16(const int* valid, RTCScene scene, RTCRayHit16* rays) {
   RTCIntersectContext context;
   rtcInitIntersectContext(&context);
-  context.flags =
-      coherent ? RTC_INTERSECT_CONTEXT_FLAG_COHERENT : RTC_INTERSECT_CONTEXT_FLAG_INCOHERENT;
   rtcIntersect16(valid, scene, &context, rays);
 }
 inline void Occluded16(const int* valid, RTCScene scene, RTCRay16* rays) {
   RTCIntersectContext context;
   rtcInitIntersectContext(&context);
-  context.flags =
-      coherent ? RTC_INTERSECT_CONTEXT_FLAG_COHERENT : RTC_INTERSECT_CONTEXT_FLAG_INCOHERENT;
   rtcOccluded16(valid, scene, &context, rays);
 }
 #endif
