@@ -29,7 +29,7 @@ struct RayHit {
   uint16_t part = 0;         // into Mesh::parts
   uint16_t material = 0;     // into Mesh::materials
   Eigen::Vector3f position;  // mesh frame, for patterns
-  Eigen::Vector2f uv;        // when the mesh has it
+  Eigen::Vector2f uv;        // where the mesh has none: position without the normal's main axis
   Eigen::Vector3f normal;    // world frame, unit, towards the ray's origin; smooth when the mesh is
   Eigen::Vector3f geometric_normal;  // of the triangle itself
 };
@@ -64,11 +64,11 @@ class RayWorld {
   bool Occluded(const Eigen::Vector3f& origin, const Eigen::Vector3f& direction,
                 float max_distance) const;
 
-  // Sixteen rays at once, those with far >= near. `coherent`: neighbours, going almost the same
-  // way. Coordinates are world; the normals of hits are not (see HitPacket).
-  void Cast16(RayHitPacket* packet, bool coherent) const;
+  // Sixteen rays at once, those with far >= near. Coordinates are world; the normals of hits are
+  // not (see HitPacket).
+  void Cast16(RayHitPacket* packet) const;
   // far becomes negative where something is in between.
-  void Occlude16(RayPacket* packet, bool coherent) const;
+  void Occlude16(RayPacket* packet) const;
 
   // What a hit is on: instance, triangle and barycentric coordinates as a HitPacket has them.
   RayHit Describe(uint32_t instance, uint32_t triangle, float u, float v, float distance,
