@@ -622,6 +622,12 @@ void RoomBuilder::MakeLight(const std::string& light) {
   room.lighting = day ? DayLighting(0, 0.6f, 0.2f) : IndoorLighting();
   Lighting& l = room.lighting;
   l.lamps.clear();
+  if (!day) {
+    l.zenith_color = {0.008f, 0.012f, 0.035f};
+    l.horizon_color = {0.03f, 0.03f, 0.055f};
+    l.ground_color = {0.008f, 0.008f, 0.01f};
+    l.cloud_cover = 0;
+  }
   if (day && !windows_.empty()) {
     const float outward = Wall(windows_[0].wall).yaw + kPi + Uniform(-0.7f, 0.7f);
     const float up = Uniform(0.45f, 0.85f);
@@ -635,7 +641,7 @@ void RoomBuilder::MakeLight(const std::string& light) {
       panel.position_m = {p.x(), p.y(), (window.low + window.high) / 2};
       panel.color = {0.86f, 0.93f, 1.0f};
       panel.strength = 1.5f * window.width * (window.high - window.low);
-      panel.radius_m = 0.45f * window.width;
+      panel.radius_m = 0.8f;  // what stands close to it must not outshine the room
       panel.direction = {frame.inward.x(), frame.inward.y(), -0.15f};
       panel.direction.normalize();
       panel.is_panel = true;
@@ -649,8 +655,9 @@ void RoomBuilder::MakeLight(const std::string& light) {
       Lamp lamp;
       lamp.position_m = (object.room_from_object * bulb.position.cast<double>()).cast<float>();
       lamp.color = bulb.color;
-      lamp.strength = 1.1f * bulb.intensity;
-      lamp.clearance_m = 0.3f;
+      lamp.strength = 1.3f * bulb.intensity;
+      lamp.clearance_m = 0.35f;
+      lamp.radius_m = 0.3f;  // its shade glows: soft shadows, and no spot where it is near
       l.lamps.push_back(lamp);
     }
     if (!object.model.lights.empty()) {
