@@ -13,7 +13,7 @@ declare -A groups=(
            libtomlplusplus-dev libspdlog-dev libfmt-dev libnanoflann-dev libzstd-dev zlib1g-dev
            liblz4-dev libflatbuffers-dev flatbuffers-compiler
            libjpeg-dev libpng-dev libsqlite3-dev libgtest-dev libgmock-dev libbenchmark-dev
-           libexpat1-dev sumo colmap"
+           libexpat1-dev libembree-dev sumo colmap"
   [lint]="clang-format-14"
   [fuzz]="clang libclang-rt-dev libomp-dev"
 )

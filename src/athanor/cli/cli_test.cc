@@ -20,6 +20,7 @@
 #include "athanor/base/options.h"
 #include "athanor/datasets/gaussian_cloud.h"
 #include "athanor/datasets/nuscenes_points.h"
+#include "athanor/datasets/posed_images.h"
 #include "athanor/datasets/synthetic_scene.h"
 #include "athanor/media/image.h"
 #include "athanor/scenes/gaussians/trainer.h"
@@ -530,6 +531,38 @@ TEST(DemoTest, MakesPicturesResumesAndStartsAnew) {
   WriteFile(other / "run" / "precious", "x");
   EXPECT_EQ(Execute({"demo", "-o", other.string()}).status, 1);
   EXPECT_EQ(ReadFile(other / "run" / "precious"), "x");
+}
+
+TEST(Cli, SimRoomMakesACaptureAndGoesOn) {
+  const fs::path out = TestFolder("room") / "W";
+  const std::vector<std::string> words = {"sim",     "room", "--images", "2",  "--width",
+                                          "128",     "--height", "96",   "--seed", "7",
+                                          "--points", "200", "-o", out.string()};
+  const Outcome first = Execute(words);
+  ASSERT_EQ(first.status, 0) << first.err;
+  EXPECT_THAT(first.out, AllOf(HasSubstr("2 images written"), HasSubstr("scene reconstruct")));
+  const PosedImages posed = ReadPosedImages(out);
+  EXPECT_EQ(posed.images.size(), 2u);
+  EXPECT_GT(posed.points.size(), 150u);
+  const auto objects = nlohmann::json::parse(ReadFile(out / "objects.json"));
+  EXPECT_GT(objects["objects"].size(), 20u);
+
+  // One image is missing: only that one is made, and it is the same.
+  const std::string image = ReadFile(out / "images" / "00002.jpg");
+  fs::remove(out / "images" / "00002.jpg");
+  const Outcome second = Execute(words);
+  EXPECT_EQ(second.status, 0) << second.err;
+  EXPECT_THAT(second.out, HasSubstr("1 images written, 1 kept"));
+  EXPECT_TRUE(ReadFile(out / "images" / "00002.jpg") == image);
+
+  const auto failed = ExecuteAll({{"sim", "room", "-o", out.string(), "--seed", "8"},
+                                  {"sim", "room", "-o", out.string(), "--clutter", "3"},
+                                  {"sim", "room"}});
+  EXPECT_EQ(failed[0].status, 1);
+  EXPECT_THAT(LastLine(failed[0].err), HasSubstr("other options"));
+  EXPECT_EQ(failed[1].status, 2);
+  EXPECT_THAT(LastLine(failed[1].err), HasSubstr("clutter"));
+  EXPECT_EQ(failed[2].status, 2);
 }
 
 class RemoveTestFolders : public testing::Environment {

@@ -20,6 +20,7 @@ CommandAction SetUpLogCheck(CLI::App& app);
 CommandAction SetUpLogView(CLI::App& app);
 CommandAction SetUpDetectEval(CLI::App& app);
 CommandAction SetUpEvalCompare(CLI::App& app);
+CommandAction SetUpSimRoom(CLI::App& app);
 CommandAction SetUpDoctor(CLI::App& app);
 CommandAction SetUpDemo(CLI::App& app);
 

@@ -41,6 +41,8 @@ const Command kCommands[] = {
      SetUpDetectEval},
     {"eval", "compare", "Say whether one detector is better than another beyond luck",
      SetUpEvalCompare},
+    {"sim", "room", "Make furnished rooms: photographs with poses and the truth of every pixel",
+     SetUpSimRoom},
     {"", "demo", "Make a small capture, reconstruct it, score it and show it", SetUpDemo},
     {"", "doctor", "Say what this machine offers, and test every kernel on it", SetUpDoctor},
 };
@@ -50,6 +52,7 @@ const std::map<std::string, std::string> kGroupHelp = {
     {"eval", "What scores mean"},
     {"log", "Driving logs of the public formats"},
     {"scene", "Photographs to 3D Gaussian scenes, and what to do with them"},
+    {"sim", "Simulated worlds with known truth"},
 };
 
 void PrintError(std::string_view message) {

@@ -373,7 +373,15 @@ class PngWriter {
     png_set_user_limits(png_, kMaxPixels, kMaxPixels);
     png_set_IHDR(png_, info_, size.width, size.height, bits, color_type, PNG_INTERLACE_NONE,
                  PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
-    png_set_compression_level(png_, 4);  // half the time of the default for a few per cent of size
+    if (bits == 16) {
+      // Depths and labels: rows are like those above them. A few times quicker than trying all
+      // filters, about as small.
+      png_set_filter(png_, PNG_FILTER_TYPE_BASE, PNG_FILTER_UP);
+      png_set_compression_level(png_, 2);
+    } else {
+      png_set_compression_level(png_,
+                                4);  // half the time of the default for a few per cent of size
+    }
     png_write_info(png_, info_);
     if (bits == 16 && std::endian::native == std::endian::little) png_set_swap(png_);
     png_write_image(png_, rows);

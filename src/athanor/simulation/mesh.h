@@ -10,6 +10,10 @@
 namespace athanor {
 
 // What a surface looks like. Colours are linear light, 0..1.
+//
+// Noise, asphalt, grass, marble and leaves are solid: they fill the mesh frame. The other patterns
+// lie on the surface, in the mesh's `uv` (MeshBuilder makes it in metres along the surface), or,
+// when the mesh has none, in the mesh frame projected along the axis nearest to the normal.
 struct SurfaceMaterial {
   enum class Pattern : uint8_t {
     kPlain,
@@ -23,13 +27,13 @@ struct SurfaceMaterial {
     kGrass,    // blades and patches
     kMarble,   // veins
     kFabric,   // weave
-    kWindows,  // a facade: panes on the wall, some lit at night
+    kWindows,  // a facade: one pane per texture unit on the wall, some lit at night
     kLeaves,   // dark and bright spots, holes
   };
   Eigen::Vector3f color = Eigen::Vector3f::Constant(0.5f);
   Eigen::Vector3f second_color = Eigen::Vector3f::Constant(0.4f);  // of the pattern
   Pattern pattern = Pattern::kPlain;
-  float pattern_scale = 1;  // texture units per metre (or per unit of `uv`, when the mesh has it)
+  float pattern_scale = 1;  // texture units (tiles, planks, grains) per metre, or per unit of `uv`
   float roughness = 0.8f;   // 0 = polished, 1 = matt
   float metallic = 0;       // 0..1
   float mirror = 0;         // share of the surroundings reflected when seen head-on, 0..1

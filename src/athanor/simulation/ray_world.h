@@ -9,6 +9,7 @@
 
 #include "athanor/geometry/rigid3.h"
 #include "athanor/simulation/mesh.h"
+#include "athanor/simulation/ray_packet.h"
 
 namespace athanor {
 
@@ -28,7 +29,7 @@ struct RayHit {
   uint16_t part = 0;         // into Mesh::parts
   uint16_t material = 0;     // into Mesh::materials
   Eigen::Vector3f position;  // mesh frame, for patterns
-  Eigen::Vector2f uv;        // when the mesh has it
+  Eigen::Vector2f uv;        // where the mesh has none: position without the normal's main axis
   Eigen::Vector3f normal;    // world frame, unit, towards the ray's origin; smooth when the mesh is
   Eigen::Vector3f geometric_normal;  // of the triangle itself
 };
@@ -46,15 +47,32 @@ class RayWorld {
   int AddMesh(Mesh mesh);
   const Mesh& mesh(int index) const;
 
-  // What the world holds from now on.
+  int num_meshes() const;
+
+  // What the world holds from now on. Cheap when the meshes of the instances are those of the last
+  // call, in the same order: only what moved is updated. Throws Error for an unknown mesh, a
+  // negative object or a pose that is not finite.
   void SetInstances(std::vector<MeshInstance> instances);
   const std::vector<MeshInstance>& instances() const;
 
   RayHit Cast(const Eigen::Vector3f& origin, const Eigen::Vector3f& direction,
               float max_distance) const;
+  // For distances near the surface that a ray leaves: how far off it has to start. Grows with the
+  // coordinates.
+  static float StartDistance(const Eigen::Vector3f& origin);
   // True when anything lies within `max_distance`. Quicker than Cast.
   bool Occluded(const Eigen::Vector3f& origin, const Eigen::Vector3f& direction,
                 float max_distance) const;
+
+  // Sixteen rays at once, those with far >= near. Coordinates are world; the normals of hits are
+  // not (see HitPacket).
+  void Cast16(RayHitPacket* packet) const;
+  // far becomes negative where something is in between.
+  void Occlude16(RayPacket* packet) const;
+
+  // What a hit is on: instance, triangle and barycentric coordinates as a HitPacket has them.
+  RayHit Describe(uint32_t instance, uint32_t triangle, float u, float v, float distance,
+                  const Eigen::Vector3f& unit_direction) const;
 
  private:
   struct State;

@@ -1,0 +1,279 @@
+#include "athanor/simulation/ray_world.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "athanor/base/error.h"
+#include "athanor/simulation/embree_compat.h"
+#include "athanor/simulation/mesh_builder.h"
+
+namespace athanor {
+namespace {
+
+using Eigen::Matrix3f;
+using Eigen::Vector2f;
+using Eigen::Vector3f;
+
+// One thread builds a hierarchy: the same triangles always give the same one, so that rays through
+// edges that two triangles share hit the same one in every run.
+constexpr char kDeviceConfig[] = "threads=1,verbose=0";
+
+void ThrowEmbreeError(void*, RTCError code, const char* message) {
+  if (code != RTC_ERROR_NONE) {
+    throw Error(StrCat("ray casting: Embree reports error ", static_cast<int>(code), ": ",
+                       message != nullptr ? message : ""));
+  }
+}
+
+}  // namespace
+
+struct RayWorld::State {
+  struct Instance {
+    RTCGeometry geometry = nullptr;
+    Matrix3f rotation;
+    Vector3f translation;
+  };
+
+  RTCDevice device = nullptr;
+  RTCScene world = nullptr;
+  std::vector<Mesh> meshes;
+  std::vector<RTCScene> mesh_scenes;
+  std::vector<MeshInstance> instances;
+  std::vector<Instance> built;
+
+  State() {
+    device = rtcNewDevice(kDeviceConfig);
+    ATHANOR_CHECK(device != nullptr, "ray casting: Embree does not start (error ",
+                  static_cast<int>(rtcGetDeviceError(nullptr)), ")");
+    rtcSetDeviceErrorFunction(device, ThrowEmbreeError, nullptr);
+    NewWorld();
+  }
+  ~State() {
+    ReleaseWorld();
+    for (RTCScene scene : mesh_scenes) rtcReleaseScene(scene);
+    rtcReleaseDevice(device);
+  }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  void NewWorld() {
+    world = rtcNewScene(device);
+    rtcSetSceneFlags(world, RTC_SCENE_FLAG_DYNAMIC);
+    rtcSetSceneBuildQuality(world, RTC_BUILD_QUALITY_MEDIUM);
+    rtcCommitScene(world);
+  }
+  void ReleaseWorld() {
+    for (const Instance& instance : built) rtcReleaseGeometry(instance.geometry);
+    built.clear();
+    rtcReleaseScene(world);
+  }
+
+  void SetPose(Instance* instance, const Rigid3& world_from_mesh) {
+    instance->rotation = world_from_mesh.rotation.toRotationMatrix().cast<float>();
+    instance->translation = world_from_mesh.translation.cast<float>();
+    float matrix[12];  // columns
+    for (int i = 0; i < 3; ++i) {
+      for (int k = 0; k < 3; ++k) matrix[3 * k + i] = instance->rotation(i, k);
+      matrix[9 + i] = instance->translation[i];
+    }
+    rtcSetGeometryTransform(instance->geometry, 0, RTC_FORMAT_FLOAT3X4_COLUMN_MAJOR, matrix);
+    rtcCommitGeometry(instance->geometry);
+  }
+};
+
+RayWorld::RayWorld() : state_(std::make_unique<State>()) {}
+RayWorld::~RayWorld() = default;
+RayWorld::RayWorld(RayWorld&&) noexcept = default;
+RayWorld& RayWorld::operator=(RayWorld&&) noexcept = default;
+
+int RayWorld::AddMesh(Mesh mesh) {
+  const int index = num_meshes();
+  CheckMesh(mesh, StrCat("ray world: mesh ", index));
+  RTCDevice device = state_->device;
+  RTCScene scene = rtcNewScene(device);
+  state_->mesh_scenes.push_back(scene);
+  if (!mesh.triangles.empty()) {
+    RTCGeometry geometry = rtcNewGeometry(device, RTC_GEOMETRY_TYPE_TRIANGLE);
+    auto* vertices = static_cast<float*>(
+        rtcSetNewGeometryBuffer(geometry, RTC_BUFFER_TYPE_VERTEX, 0, RTC_FORMAT_FLOAT3,
+                                3 * sizeof(float), mesh.vertices.size()));
+    auto* triangles = static_cast<uint32_t*>(
+        rtcSetNewGeometryBuffer(geometry, RTC_BUFFER_TYPE_INDEX, 0, RTC_FORMAT_UINT3,
+                                3 * sizeof(uint32_t), mesh.triangles.size()));
+    for (const Vector3f& v : mesh.vertices) vertices = std::copy_n(v.data(), 3, vertices);
+    for (const auto& t : mesh.triangles) triangles = std::copy_n(t.data(), 3, triangles);
+    rtcCommitGeometry(geometry);
+    rtcAttachGeometry(scene, geometry);
+    rtcReleaseGeometry(geometry);
+  }
+  rtcCommitScene(scene);
+  state_->meshes.push_back(std::move(mesh));
+  return index;
+}
+
+int RayWorld::num_meshes() const { return static_cast<int>(state_->meshes.size()); }
+
+const Mesh& RayWorld::mesh(int index) const {
+  ATHANOR_CHECK(index >= 0 && index < num_meshes(), "ray world: mesh ", index, " of ",
+                num_meshes());
+  return state_->meshes[index];
+}
+
+void RayWorld::SetInstances(std::vector<MeshInstance> instances) {
+  State& s = *state_;
+  for (size_t i = 0; i < instances.size(); ++i) {
+    const MeshInstance& instance = instances[i];
+    ATHANOR_CHECK(instance.mesh >= 0 && instance.mesh < num_meshes(), "ray world: instance ", i,
+                  ": mesh ", instance.mesh, " of ", num_meshes());
+    ATHANOR_CHECK(instance.object >= 0, "ray world: instance ", i, ": object ", instance.object,
+                  ", expected 0 or more");
+    ATHANOR_CHECK(instance.world_from_mesh.translation.allFinite() &&
+                      std::abs(instance.world_from_mesh.rotation.norm() - 1) < 1e-3,
+                  "ray world: instance ", i, ": the pose is not a finite rotation and translation");
+  }
+  bool same = instances.size() == s.instances.size();
+  for (size_t i = 0; same && i < instances.size(); ++i) {
+    same = instances[i].mesh == s.instances[i].mesh;
+  }
+  if (same) {
+    bool moved = false;
+    for (size_t i = 0; i < instances.size(); ++i) {
+      const Rigid3 &pose = instances[i].world_from_mesh, &old = s.instances[i].world_from_mesh;
+      if (pose.translation == old.translation && pose.rotation.coeffs() == old.rotation.coeffs()) {
+        continue;
+      }
+      s.SetPose(&s.built[i], pose);
+      moved = true;
+    }
+    if (moved) rtcCommitScene(s.world);
+  } else {
+    s.ReleaseWorld();
+    s.NewWorld();
+    for (size_t i = 0; i < instances.size(); ++i) {
+      State::Instance instance;
+      instance.geometry = rtcNewGeometry(s.device, RTC_GEOMETRY_TYPE_INSTANCE);
+      rtcSetGeometryInstancedScene(instance.geometry, s.mesh_scenes[instances[i].mesh]);
+      rtcSetGeometryTimeStepCount(instance.geometry, 1);
+      s.SetPose(&instance, instances[i].world_from_mesh);
+      rtcAttachGeometryByID(s.world, instance.geometry, static_cast<unsigned>(i));
+      s.built.push_back(instance);
+    }
+    rtcCommitScene(s.world);
+  }
+  s.instances = std::move(instances);
+}
+
+const std::vector<MeshInstance>& RayWorld::instances() const { return state_->instances; }
+
+float RayWorld::StartDistance(const Vector3f& origin) {
+  return 2e-4f + 4e-6f * origin.cwiseAbs().maxCoeff();
+}
+
+RayHit RayWorld::Cast(const Vector3f& origin, const Vector3f& direction, float max_distance) const {
+  const Vector3f unit = direction.normalized();
+  alignas(16) RTCRayHit ray;
+  ray.ray.org_x = origin.x();
+  ray.ray.org_y = origin.y();
+  ray.ray.org_z = origin.z();
+  ray.ray.dir_x = unit.x();
+  ray.ray.dir_y = unit.y();
+  ray.ray.dir_z = unit.z();
+  ray.ray.tnear = 0;
+  ray.ray.tfar = max_distance;
+  ray.ray.time = 0;
+  ray.ray.mask = 0xffffffffu;
+  ray.ray.id = 0;
+  ray.ray.flags = 0;
+  ray.hit.geomID = RTC_INVALID_GEOMETRY_ID;
+  ray.hit.instID[0] = RTC_INVALID_GEOMETRY_ID;
+  embree::Intersect1(state_->world, &ray);
+  if (ray.hit.geomID == RTC_INVALID_GEOMETRY_ID) {
+    RayHit none;
+    none.distance = std::numeric_limits<float>::infinity();
+    none.position = none.normal = none.geometric_normal = Vector3f::Zero();
+    none.uv = Vector2f::Zero();
+    return none;
+  }
+  return Describe(ray.hit.instID[0], ray.hit.primID, ray.hit.u, ray.hit.v, ray.ray.tfar, unit);
+}
+
+bool RayWorld::Occluded(const Vector3f& origin, const Vector3f& direction,
+                        float max_distance) const {
+  const Vector3f unit = direction.normalized();
+  alignas(16) RTCRay ray;
+  ray.org_x = origin.x();
+  ray.org_y = origin.y();
+  ray.org_z = origin.z();
+  ray.dir_x = unit.x();
+  ray.dir_y = unit.y();
+  ray.dir_z = unit.z();
+  ray.tnear = 0;
+  ray.tfar = max_distance;
+  ray.time = 0;
+  ray.mask = 0xffffffffu;
+  ray.id = 0;
+  ray.flags = 0;
+  embree::Occluded1(state_->world, &ray);
+  return ray.tfar < 0;
+}
+
+// The packets of our headers are Embree's, member by member.
+static_assert(sizeof(RayPacket) == sizeof(RTCRay16));
+static_assert(sizeof(RayHitPacket) == sizeof(RTCRayHit16));
+static_assert(offsetof(RayPacket, far) == offsetof(RTCRay16, tfar));
+static_assert(offsetof(RayPacket, flags) == offsetof(RTCRay16, flags));
+static_assert(offsetof(HitPacket, triangle) == offsetof(RTCHit16, primID));
+static_assert(offsetof(HitPacket, instance) == offsetof(RTCHit16, instID));
+static_assert(offsetof(RayHitPacket, hit) == offsetof(RTCRayHit16, hit));
+
+void RayWorld::Cast16(RayHitPacket* packet) const {
+  alignas(64) int valid[kRayPacketSize];
+  for (int i = 0; i < kRayPacketSize; ++i) {
+    valid[i] = packet->ray.far[i] >= packet->ray.near[i] ? -1 : 0;
+    packet->hit.geometry[i] = kNoHit;
+    packet->hit.instance[i] = kNoHit;
+  }
+  embree::Intersect16(valid, state_->world, reinterpret_cast<RTCRayHit16*>(packet));
+}
+
+void RayWorld::Occlude16(RayPacket* packet) const {
+  alignas(64) int valid[kRayPacketSize];
+  for (int i = 0; i < kRayPacketSize; ++i) valid[i] = packet->far[i] >= packet->near[i] ? -1 : 0;
+  embree::Occluded16(valid, state_->world, reinterpret_cast<RTCRay16*>(packet));
+}
+
+RayHit RayWorld::Describe(uint32_t instance, uint32_t triangle, float u, float v, float distance,
+                          const Vector3f& unit_direction) const {
+  const MeshInstance& what = state_->instances[instance];
+  const State::Instance& pose = state_->built[instance];
+  const Mesh& mesh = state_->meshes[what.mesh];
+  const auto& [a, b, c] = mesh.triangles[triangle];
+  const float w = 1 - u - v;
+  RayHit hit;
+  hit.distance = distance;
+  hit.instance = static_cast<int32_t>(instance);
+  hit.object = what.object;
+  hit.part = mesh.triangle_part[triangle];
+  hit.material = mesh.triangle_material[triangle];
+  const Vector3f &pa = mesh.vertices[a], &pb = mesh.vertices[b], &pc = mesh.vertices[c];
+  hit.position = w * pa + u * pb + v * pc;
+  hit.uv =
+      mesh.uv.empty() ? Vector2f(0, 0) : Vector2f(w * mesh.uv[a] + u * mesh.uv[b] + v * mesh.uv[c]);
+  Vector3f geometric = pose.rotation * (pb - pa).cross(pc - pa).normalized();
+  Vector3f normal = geometric;
+  if (!mesh.normals.empty()) {
+    const Vector3f smooth = w * mesh.normals[a] + u * mesh.normals[b] + v * mesh.normals[c];
+    if (smooth.squaredNorm() > 1e-8f) normal = pose.rotation * smooth.normalized();
+  }
+  if (geometric.dot(unit_direction) > 0) {
+    geometric = -geometric;
+    normal = -normal;
+  }
+  hit.geometric_normal = geometric;
+  hit.normal = normal;
+  return hit;
+}
+
+}  // namespace athanor
