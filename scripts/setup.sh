@@ -12,8 +12,7 @@ declare -A groups=(
            libopenblas0-pthread libeigen3-dev libhwy-dev nlohmann-json3-dev libcli11-dev
            libtomlplusplus-dev libspdlog-dev libfmt-dev libnanoflann-dev libzstd-dev zlib1g-dev
            libjpeg-dev libpng-dev libsqlite3-dev libgtest-dev libgmock-dev libbenchmark-dev
-           libembree-dev
-           colmap"
+           libembree-dev libexpat1-dev sumo colmap"
   [lint]="clang-format-14"
   [fuzz]="clang libclang-rt-dev libomp-dev"
 )
