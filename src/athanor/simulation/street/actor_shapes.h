@@ -15,10 +15,20 @@ struct ActorPaint {
   bool lights_on = false;                                  // lamps of vehicles shine
 };
 
-enum class CarStyle { kHatchback, kSedan, kSuv, kSports, kTaxi, kPolice, kVan, kCargoVan, kAmbulance };
+enum class CarStyle {
+  kHatchback,
+  kSedan,
+  kSuv,
+  kSports,
+  kTaxi,
+  kPolice,
+  kVan,
+  kCargoVan,
+  kAmbulance
+};
 
-void ShapeCar(CarStyle style, const Eigen::Vector3f& size_m, const ActorPaint& paint, Random* random,
-              SolidBuilder* out);
+void ShapeCar(CarStyle style, const Eigen::Vector3f& size_m, const ActorPaint& paint,
+              Random* random, SolidBuilder* out);
 void ShapeTruck(const Eigen::Vector3f& size_m, const ActorPaint& paint, Random* random,
                 SolidBuilder* out);
 void ShapeBus(const Eigen::Vector3f& size_m, bool bendy, const ActorPaint& paint, Random* random,
@@ -40,8 +50,8 @@ void ShapePerson(PersonStyle style, const Eigen::Vector3f& size_m, bool walking,
 
 void ShapeDog(const Eigen::Vector3f& size_m, float phase, const ActorPaint& paint, Random* random,
               SolidBuilder* out);
-void ShapeSheep(const Eigen::Vector3f& size_m, float phase, const ActorPaint& paint,
-                Random* random, SolidBuilder* out);
+void ShapeSheep(const Eigen::Vector3f& size_m, float phase, const ActorPaint& paint, Random* random,
+                SolidBuilder* out);
 
 void ShapePlasticBag(const Eigen::Vector3f& size_m, Random* random, SolidBuilder* out);
 void ShapeShrub(const Eigen::Vector3f& size_m, Random* random, SolidBuilder* out);

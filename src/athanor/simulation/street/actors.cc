@@ -27,9 +27,10 @@ CarStyle DrawCarStyle(const Eigen::Vector3d& size, Random* random) {
   if (size.z() > 1.62) return CarStyle::kSuv;
   if (size.z() < 1.36) return CarStyle::kSports;
   if (size.x() < 4.15) return CarStyle::kHatchback;
-  return draw < 0.55f ? CarStyle::kSedan : draw < 0.75f ? CarStyle::kHatchback
-                                         : draw < 0.93f ? CarStyle::kSuv
-                                                        : CarStyle::kSports;
+  return draw < 0.55f   ? CarStyle::kSedan
+         : draw < 0.75f ? CarStyle::kHatchback
+         : draw < 0.93f ? CarStyle::kSuv
+                        : CarStyle::kSports;
 }
 
 CarStyle DrawVanStyle(Random* random) {
@@ -50,14 +51,14 @@ Vector3f DrawCarPaint(CarStyle style, Random* random) {
   }
   if (style == CarStyle::kPolice || style == CarStyle::kAmbulance) return {0.8f, 0.8f, 0.8f};
   const float draw = random->Uniform(), t = random->Uniform();
-  if (draw < 0.24f) return Vector3f::Constant(0.65f + 0.2f * t);                   // white
-  if (draw < 0.44f) return Vector3f::Constant(0.008f + 0.02f * t);                 // black
-  if (draw < 0.64f) return Vector3f(0.98f, 1.0f, 1.03f) * (0.1f + 0.35f * t);      // grey, silver
-  if (draw < 0.76f) return Vector3f(0.02f, 0.06f + 0.1f * t, 0.2f + 0.4f * t);     // blue
-  if (draw < 0.88f) return Vector3f(0.35f + 0.4f * t, 0.02f, 0.025f);              // red
-  if (draw < 0.92f) return Vector3f(0.02f + 0.1f * t, 0.1f + 0.2f * t, 0.05f);     // green
-  if (draw < 0.96f) return Vector3f(0.3f, 0.22f, 0.13f) * (0.5f + t);              // brown, beige
-  return Vector3f(0.8f, 0.3f + 0.3f * t, 0.02f);                                   // orange, yellow
+  if (draw < 0.24f) return Vector3f::Constant(0.65f + 0.2f * t);                // white
+  if (draw < 0.44f) return Vector3f::Constant(0.008f + 0.02f * t);              // black
+  if (draw < 0.64f) return Vector3f(0.98f, 1.0f, 1.03f) * (0.1f + 0.35f * t);   // grey, silver
+  if (draw < 0.76f) return Vector3f(0.02f, 0.06f + 0.1f * t, 0.2f + 0.4f * t);  // blue
+  if (draw < 0.88f) return Vector3f(0.35f + 0.4f * t, 0.02f, 0.025f);           // red
+  if (draw < 0.92f) return Vector3f(0.02f + 0.1f * t, 0.1f + 0.2f * t, 0.05f);  // green
+  if (draw < 0.96f) return Vector3f(0.3f, 0.22f, 0.13f) * (0.5f + t);           // brown, beige
+  return Vector3f(0.8f, 0.3f + 0.3f * t, 0.02f);                                // orange, yellow
 }
 
 Vector3f DrawShirt(Random* random) {
@@ -102,8 +103,8 @@ void Shape(const ActorLook& look, float phase, SolidBuilder* out) {
       return ShapeBicycle(size, look.rider, phase, paint, &random, out);
     case ActorClass::kPedestrian:
       paint.body = DrawShirt(&random);
-      return ShapePerson(DrawPersonStyle(look.size_m, &style), size, look.walks, phase, paint, &random,
-                         out);
+      return ShapePerson(DrawPersonStyle(look.size_m, &style), size, look.walks, phase, paint,
+                         &random, out);
     case ActorClass::kConstructionWorker:
       return ShapePerson(PersonStyle::kWorker, size, look.walks, phase, paint, &random, out);
     case ActorClass::kScooter:
@@ -144,10 +145,10 @@ void Shape(const ActorLook& look, float phase, SolidBuilder* out) {
 }  // namespace
 
 ActorModel BuildActor(const ActorLook& look) {
-  ATHANOR_CHECK(look.size_m.allFinite() && look.size_m.minCoeff() >= 0.05 &&
-                    look.size_m.maxCoeff() <= 40,
-                "size of a ", ActorClassName(look.actor_class),
-                ": expected 0.05 to 40 m each way, got ", look.size_m.transpose());
+  ATHANOR_CHECK(
+      look.size_m.allFinite() && look.size_m.minCoeff() >= 0.05 && look.size_m.maxCoeff() <= 40,
+      "size of a ", ActorClassName(look.actor_class), ": expected 0.05 to 40 m each way, got ",
+      look.size_m.transpose());
   ActorModel model;
   model.category = ActorCategory(look.actor_class, look.size_m, look.seed);
   int phases = 1;

@@ -17,8 +17,8 @@ struct ActorLook {
   ActorClass actor_class = ActorClass::kCar;
   Eigen::Vector3d size_m = Eigen::Vector3d::Ones();  // length, width, height
   uint64_t seed = 0;                                 // equal seeds look equal
-  bool rider = true;      // of bicycles and motorcycles: without one when parked
-  bool walks = true;      // people: walking poses, else one standing pose
+  bool rider = true;       // of bicycles and motorcycles: without one when parked
+  bool walks = true;       // people: walking poses, else one standing pose
   bool lights_on = false;  // lamps of vehicles shine
 };
 

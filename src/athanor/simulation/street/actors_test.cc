@@ -22,16 +22,26 @@ using ::testing::HasSubstr;
 // A usual size of each class, varied by a tenth.
 Vector3d DrawSize(ActorClass actor_class, Random* random) {
   static const std::map<ActorClass, Vector3d> sizes = {
-      {ActorClass::kCar, {4.5, 1.9, 1.5}},         {ActorClass::kVan, {5.2, 2.0, 2.1}},
-      {ActorClass::kTruck, {8.5, 2.5, 3.4}},       {ActorClass::kBus, {12.5, 2.8, 3.2}},
-      {ActorClass::kTrailer, {10, 2.5, 3.8}},      {ActorClass::kMotorcycle, {2.1, 0.8, 1.5}},
-      {ActorClass::kBicycle, {1.75, 0.62, 1.7}},   {ActorClass::kPedestrian, {0.7, 0.65, 1.7}},
-      {ActorClass::kScooter, {1.2, 0.6, 1.8}},     {ActorClass::kStroller, {1.3, 0.6, 1.7}},
-      {ActorClass::kWheelchair, {1.1, 0.7, 1.35}}, {ActorClass::kDog, {0.9, 0.32, 0.65}},
-      {ActorClass::kSheep, {1.2, 0.5, 0.95}},      {ActorClass::kBag, {0.4, 0.3, 0.35}},
-      {ActorClass::kShrub, {0.9, 0.9, 0.7}},       {ActorClass::kFence, {0.12, 2.4, 1.1}},
-      {ActorClass::kCone, {0.38, 0.38, 0.75}},     {ActorClass::kBarrier, {0.5, 2.0, 1.0}},
-      {ActorClass::kCargo, {1.2, 0.9, 0.8}},       {ActorClass::kConstructionWorker, {0.7, 0.7, 1.8}}};
+      {ActorClass::kCar, {4.5, 1.9, 1.5}},
+      {ActorClass::kVan, {5.2, 2.0, 2.1}},
+      {ActorClass::kTruck, {8.5, 2.5, 3.4}},
+      {ActorClass::kBus, {12.5, 2.8, 3.2}},
+      {ActorClass::kTrailer, {10, 2.5, 3.8}},
+      {ActorClass::kMotorcycle, {2.1, 0.8, 1.5}},
+      {ActorClass::kBicycle, {1.75, 0.62, 1.7}},
+      {ActorClass::kPedestrian, {0.7, 0.65, 1.7}},
+      {ActorClass::kScooter, {1.2, 0.6, 1.8}},
+      {ActorClass::kStroller, {1.3, 0.6, 1.7}},
+      {ActorClass::kWheelchair, {1.1, 0.7, 1.35}},
+      {ActorClass::kDog, {0.9, 0.32, 0.65}},
+      {ActorClass::kSheep, {1.2, 0.5, 0.95}},
+      {ActorClass::kBag, {0.4, 0.3, 0.35}},
+      {ActorClass::kShrub, {0.9, 0.9, 0.7}},
+      {ActorClass::kFence, {0.12, 2.4, 1.1}},
+      {ActorClass::kCone, {0.38, 0.38, 0.75}},
+      {ActorClass::kBarrier, {0.5, 2.0, 1.0}},
+      {ActorClass::kCargo, {1.2, 0.9, 0.8}},
+      {ActorClass::kConstructionWorker, {0.7, 0.7, 1.8}}};
   const auto vary = [&] { return 1 + 0.1 * (2.0 * random->Uniform() - 1); };
   Vector3d size = sizes.at(actor_class);
   return size.cwiseProduct(Vector3d(vary(), vary(), vary()));

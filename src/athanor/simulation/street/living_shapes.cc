@@ -55,8 +55,8 @@ struct Clothes {
     SurfaceMaterial cloth = PlainFinish(shirt_color, random->Uniform(0.25f, 0.6f));
     cloth.pattern = random->Uniform() < 0.3f ? SurfaceMaterial::Pattern::kStripes
                                              : SurfaceMaterial::Pattern::kFabric;
-    cloth.second_color =
-        cloth.pattern == SurfaceMaterial::Pattern::kStripes ? DrawCloth(random) : 0.85f * shirt_color;
+    cloth.second_color = cloth.pattern == SurfaceMaterial::Pattern::kStripes ? DrawCloth(random)
+                                                                             : 0.85f * shirt_color;
     cloth.pattern_scale = random->Uniform(6.0f, 14.0f);
     shirt = out->AddMaterial(cloth);
     skin = out->AddMaterial(PlainFinish(DrawSkin(random), 0.4f));
@@ -108,9 +108,12 @@ Hand AddPerson(const Vector3f& hips, float height, float child, const Pose& pose
   // Trunk: waist, chest and shoulders as rings of an oval.
   out->Use(c.shirt, "torso");
   std::vector<SolidBuilder::Ring> rings;
-  for (const auto& [t, wide, deep] :
-       {std::array{-0.03f, 0.75f, 0.55f}, {0.03f, 0.85f, 0.6f}, {0.10f, 0.80f, 0.55f},
-        {0.22f, 1.0f, 0.66f}, {0.30f, 0.98f, 0.55f}, {0.33f, 0.62f, 0.4f}}) {
+  for (const auto& [t, wide, deep] : {std::array{-0.03f, 0.75f, 0.55f},
+                                      {0.03f, 0.85f, 0.6f},
+                                      {0.10f, 0.80f, 0.55f},
+                                      {0.22f, 1.0f, 0.66f},
+                                      {0.30f, 0.98f, 0.55f},
+                                      {0.33f, 0.62f, 0.4f}}) {
     SolidBuilder::Ring ring;
     for (int i = 0; i < 12; ++i) {
       const float a = kTurn * static_cast<float>(i) / 12;
@@ -194,11 +197,13 @@ void ShapePerson(PersonStyle style, const Vector3f& size_m, bool walking, float 
       for (int i = 0; i < 3; ++i) {
         const float a = kTurn / 6 * static_cast<float>(i) + kTurn * phase;
         const Vector3f spoke(0.28f * std::cos(a), 0, 0.28f * std::sin(a));
-        out->Tube(Vector3f(-0.1f, side * y, 0.31f) - spoke, Vector3f(-0.1f, side * y, 0.31f) + spoke,
-                  0.006f, 0.006f, 5);
+        out->Tube(Vector3f(-0.1f, side * y, 0.31f) - spoke,
+                  Vector3f(-0.1f, side * y, 0.31f) + spoke, 0.006f, 0.006f, 5);
       }
-      out->Tube({-0.22f, side * 0.8f * y, 0.62f}, {0.3f, side * 0.8f * y, 0.62f}, 0.015f, 0.015f, 6);
-      out->Tube({0.3f, side * 0.75f * y, 0.45f}, {0.42f, side * 0.5f * y, 0.08f}, 0.015f, 0.015f, 6);
+      out->Tube({-0.22f, side * 0.8f * y, 0.62f}, {0.3f, side * 0.8f * y, 0.62f}, 0.015f, 0.015f,
+                6);
+      out->Tube({0.3f, side * 0.75f * y, 0.45f}, {0.42f, side * 0.5f * y, 0.08f}, 0.015f, 0.015f,
+                6);
     }
     return;
   }
@@ -229,7 +234,8 @@ void ShapePerson(PersonStyle style, const Vector3f& size_m, bool walking, float 
   if (worker) {
     const uint16_t retro = out->AddMaterial(RetroFinish({0.8f, 0.82f, 0.8f}, 1.0f));
     const uint16_t helmet = out->AddMaterial(PaintFinish(
-        random->Uniform() < 0.6f ? Vector3f(0.85f, 0.6f, 0.02f) : Vector3f(0.85f, 0.85f, 0.85f), 0.5f));
+        random->Uniform() < 0.6f ? Vector3f(0.85f, 0.6f, 0.02f) : Vector3f(0.85f, 0.85f, 0.85f),
+        0.5f));
     out->Use(retro, "vest");
     for (const float z : {0.60f, 0.70f}) {
       std::vector<SolidBuilder::Ring> band;
@@ -238,7 +244,8 @@ void ShapePerson(PersonStyle style, const Vector3f& size_m, bool walking, float 
         for (int i = 0; i < 12; ++i) {
           const float a = kTurn * static_cast<float>(i) / 12;
           const float r = 0.112f * h * girth;
-          ring.emplace_back(x + 0.7f * r * girth * std::cos(a) + 0.01f, r * std::sin(a), (z + dz) * h);
+          ring.emplace_back(x + 0.7f * r * girth * std::cos(a) + 0.01f, r * std::sin(a),
+                            (z + dz) * h);
         }
         band.push_back(ring);
       }
@@ -373,13 +380,16 @@ void ShapeBicycle(const Vector3f& size_m, bool rider, float phase, const ActorPa
     pose.shoulder[s] = 0.95f - 0.3f * pose.lean;
     pose.elbow[s] = 0.3f;
   }
-  AddPerson(hips, hh, 0, pose, *clothes, random->Uniform(0.92f, 1.05f), random->Uniform() < 0.3f, out);
+  AddPerson(hips, hh, 0, pose, *clothes, random->Uniform(0.92f, 1.05f), random->Uniform() < 0.3f,
+            out);
   if (random->Uniform() < 0.6f) {
     const Vector3f up(std::sin(pose.lean), 0, std::cos(pose.lean));
     const Vector3f skull = hips + up * (0.365f * hh + 0.066f * hh);
-    out->Use(out->AddMaterial(PaintFinish({random->Uniform(), random->Uniform(), random->Uniform()}, 0.5f)),
+    out->Use(out->AddMaterial(
+                 PaintFinish({random->Uniform(), random->Uniform(), random->Uniform()}, 0.5f)),
              "helmet");
-    out->Ellipsoid(skull + Vector3f(0, 0, 0.035f * hh), {0.078f * hh, 0.062f * hh, 0.05f * hh}, 6, 10);
+    out->Ellipsoid(skull + Vector3f(0, 0, 0.035f * hh), {0.078f * hh, 0.062f * hh, 0.05f * hh}, 6,
+                   10);
   }
 }
 
@@ -393,7 +403,8 @@ void ShapeMotorcycle(const Vector3f& size_m, bool rider, const ActorPaint& paint
   SurfaceMaterial rear = LampFinish({0.8f, 0.02f, 0.02f}, paint.lights_on ? 1.5f : 0);
   rear.retroreflection = 0.7f;
   const uint16_t tail = out->AddMaterial(rear);
-  const uint16_t lamp = out->AddMaterial(LampFinish({0.95f, 0.92f, 0.85f}, paint.lights_on ? 6 : 0.3f));
+  const uint16_t lamp =
+      out->AddMaterial(LampFinish({0.95f, 0.92f, 0.85f}, paint.lights_on ? 6 : 0.3f));
   const uint16_t plate = out->AddMaterial(RetroFinish({0.85f, 0.85f, 0.8f}, 0.9f));
   const bool scooter = random->Uniform() < 0.4f;
   const float r = scooter ? 0.23f : 0.31f, front = l / 2 - r, back = -l / 2 + r;
@@ -405,8 +416,10 @@ void ShapeMotorcycle(const Vector3f& size_m, bool rider, const ActorPaint& paint
   }
   out->Use(metal, "fork");
   const Vector3f bar(front - 0.3f, 0, 0.98f);
-  for (const float y : {0.09f, -0.09f}) out->Tube({front, y, r}, bar + Vector3f(0, y, 0), 0.025f, 0.025f, 7);
-  out->Tube(bar + Vector3f(-0.05f, 0.34f, 0.05f), bar + Vector3f(-0.05f, -0.34f, 0.05f), 0.018f, 0.018f, 7);
+  for (const float y : {0.09f, -0.09f})
+    out->Tube({front, y, r}, bar + Vector3f(0, y, 0), 0.025f, 0.025f, 7);
+  out->Tube(bar + Vector3f(-0.05f, 0.34f, 0.05f), bar + Vector3f(-0.05f, -0.34f, 0.05f), 0.018f,
+            0.018f, 7);
   out->Use(dark, "engine");
   out->Box({0.02f * l, 0, 0.42f}, {0.3f * l, 0.28f, 0.3f});
   out->Use(body, "tank");
@@ -445,7 +458,8 @@ void ShapeMotorcycle(const Vector3f& size_m, bool rider, const ActorPaint& paint
   const Vector3f hips(-0.13f * l, 0, 0.9f);
   AddPerson(hips, hh, 0, pose, clothes, 1.05f, false, out);
   const Vector3f up(std::sin(pose.lean), 0, std::cos(pose.lean));
-  out->Use(out->AddMaterial(PaintFinish({random->Uniform(), random->Uniform(), random->Uniform()}, 0.9f)),
+  out->Use(out->AddMaterial(
+               PaintFinish({random->Uniform(), random->Uniform(), random->Uniform()}, 0.9f)),
            "helmet");
   out->Ellipsoid(hips + up * (0.43f * hh), {0.088f * hh, 0.08f * hh, 0.09f * hh}, 7, 12);
   out->Use(dark, "visor");
@@ -466,8 +480,7 @@ void AddLegs(float x_front, float x_back, float y, float top, const Quadruped& q
     const bool front = i < 2;
     const float side = i % 2 == 0 ? 1.0f : -1.0f;
     // Diagonal legs together: a trot.
-    const float a =
-        q.stride * std::sin(kTurn * (phase + (front == (i % 2 == 0) ? 0.0f : 0.5f)));
+    const float a = q.stride * std::sin(kTurn * (phase + (front == (i % 2 == 0) ? 0.0f : 0.5f)));
     const Vector3f hip(front ? x_front : x_back, side * y, top);
     const Vector3f knee = hip + 0.5f * top * Vector3f(std::sin(a) + (front ? 0 : 0.15f), 0, -1);
     Vector3f foot = hip + Vector3f(0.9f * top * std::sin(a), 0, -top + q.hoof);
@@ -486,12 +499,13 @@ void ShapeDog(const Vector3f& size_m, float phase, const ActorPaint& paint, Rand
   const float l = size_m.x(), h = size_m.z();
   SurfaceMaterial fur = PlainFinish(paint.body, 0.35f);
   fur.pattern = SurfaceMaterial::Pattern::kNoise;
-  fur.second_color = random->Uniform() < 0.4f ? Vector3f(0.6f, 0.55f, 0.5f) : Vector3f(0.6f * paint.body);
+  fur.second_color =
+      random->Uniform() < 0.4f ? Vector3f(0.6f, 0.55f, 0.5f) : Vector3f(0.6f * paint.body);
   fur.pattern_scale = 5;
   const uint16_t coat = out->AddMaterial(fur);
   const uint16_t nose = out->AddMaterial(PlainFinish({0.01f, 0.01f, 0.01f}, 0.1f));
-  const uint16_t collar =
-      out->AddMaterial(PlainFinish({random->Uniform(), random->Uniform(), random->Uniform()}, 0.3f));
+  const uint16_t collar = out->AddMaterial(
+      PlainFinish({random->Uniform(), random->Uniform(), random->Uniform()}, 0.3f));
   const float back = 0.72f * h, girth = random->Uniform(0.85f, 1.2f);
   const float body_radius = 0.15f * h * girth, x0 = -0.24f * l, x1 = 0.16f * l;
   out->Use(coat, "body");
@@ -504,27 +518,30 @@ void ShapeDog(const Vector3f& size_m, float phase, const ActorPaint& paint, Rand
   out->Limb(neck, head, 0.75f * body_radius, 0.55f * body_radius, 8);
   out->Ellipsoid(head, {0.1f * l, 0.08f * l, 0.105f * h}, 6, 10);
   out->Limb(head + Vector3f(0.05f * l, 0, -0.03f * h),
-            head + Vector3f(random->Uniform(0.13f, 0.17f) * l, 0, -0.05f * h), 0.06f * h, 0.04f * h, 8);
+            head + Vector3f(random->Uniform(0.13f, 0.17f) * l, 0, -0.05f * h), 0.06f * h, 0.04f * h,
+            8);
   const bool upright = random->Uniform() < 0.5f;
   for (const float side : {1.0f, -1.0f}) {
     const Vector3f ear = head + Vector3f(-0.02f * l, side * 0.06f * l, 0.05f * h);
     if (upright) {
       out->Tube(ear, ear + Vector3f(0, side * 0.01f, 0.09f * h), 0.035f * h, 0.004f, 6);
     } else {
-      out->Ellipsoid(ear + Vector3f(0, side * 0.02f * l, -0.06f * h), {0.03f * h, 0.015f * h, 0.08f * h},
-                     5, 6);
+      out->Ellipsoid(ear + Vector3f(0, side * 0.02f * l, -0.06f * h),
+                     {0.03f * h, 0.015f * h, 0.08f * h}, 5, 6);
     }
   }
   out->Use(nose, "head");
-  out->Ellipsoid(head + Vector3f(0.19f * l, 0, -0.03f * h), {0.022f * h, 0.022f * h, 0.02f * h}, 4, 6);
+  out->Ellipsoid(head + Vector3f(0.19f * l, 0, -0.03f * h), {0.022f * h, 0.022f * h, 0.02f * h}, 4,
+                 6);
   out->Use(collar, "collar");
   const Vector3f mid = 0.5f * (neck + head), axis = (head - neck).normalized();
-  out->Tube(mid - 0.02f * h * axis, mid + 0.02f * h * axis, 0.72f * body_radius, 0.7f * body_radius, 10);
+  out->Tube(mid - 0.02f * h * axis, mid + 0.02f * h * axis, 0.72f * body_radius, 0.7f * body_radius,
+            10);
   out->Use(coat, "tail");
   const float wag = 0.25f * std::sin(2 * kTurn * phase);
   out->Limb({x0 - 0.6f * body_radius, 0, back - 0.6f * body_radius},
-            {-0.46f * l, wag * 0.2f * l, back + random->Uniform(-0.05f, 0.14f) * h}, 0.03f * h, 0.015f * h,
-            6);
+            {-0.46f * l, wag * 0.2f * l, back + random->Uniform(-0.05f, 0.14f) * h}, 0.03f * h,
+            0.015f * h, 6);
 }
 
 void ShapeSheep(const Vector3f& size_m, float phase, const ActorPaint& paint, Random* random,
@@ -535,13 +552,14 @@ void ShapeSheep(const Vector3f& size_m, float phase, const ActorPaint& paint, Ra
   wool.second_color = 0.8f * paint.body;
   wool.pattern_scale = 12;
   const uint16_t coat = out->AddMaterial(wool);
-  const Vector3f face_color = random->Uniform() < 0.5f ? Vector3f(0.03f, 0.025f, 0.02f)
-                                                       : Vector3f(0.5f, 0.42f, 0.32f);
+  const Vector3f face_color =
+      random->Uniform() < 0.5f ? Vector3f(0.03f, 0.025f, 0.02f) : Vector3f(0.5f, 0.42f, 0.32f);
   const uint16_t face = out->AddMaterial(PlainFinish(face_color, 0.3f));
   out->Use(coat, "wool");
   AddBlob({-0.08f * l, 0, 0.6f * h}, {0.36f * l, 0.48f * w, 0.27f * h}, 0.1f, 10, 14, random, out);
   out->Use(face, "leg");
-  AddLegs(0.12f * l, -0.28f * l, 0.22f * w, 0.5f * h, {0.5f, 0.032f * h, 0.03f * h, 0.35f}, phase, out);
+  AddLegs(0.12f * l, -0.28f * l, 0.22f * w, 0.5f * h, {0.5f, 0.032f * h, 0.03f * h, 0.35f}, phase,
+          out);
   const Vector3f head(0.37f * l, 0, 0.84f * h);
   out->Use(face, "head");
   out->Limb({0.2f * l, 0, 0.7f * h}, head, 0.11f * h, 0.08f * h, 8);
@@ -551,8 +569,8 @@ void ShapeSheep(const Vector3f& size_m, float phase, const ActorPaint& paint, Ra
                    {0.03f * h, 0.07f * h, 0.025f * h}, 4, 6);
   }
   out->Use(coat, "wool");
-  AddBlob(head + Vector3f(-0.03f * l, 0, 0.07f * h), {0.07f * l, 0.16f * w, 0.06f * h}, 0.1f, 6, 9, random,
-          out);
+  AddBlob(head + Vector3f(-0.03f * l, 0, 0.07f * h), {0.07f * l, 0.16f * w, 0.06f * h}, 0.1f, 6, 9,
+          random, out);
 }
 
 }  // namespace athanor

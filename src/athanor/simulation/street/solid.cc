@@ -112,8 +112,7 @@ void SolidBuilder::Torus(const Vector3f& center, float radius, float tube_radius
     for (int j = 0; j < tube_segments; ++j) {
       const float b = kTurn * static_cast<float>(j) / static_cast<float>(tube_segments);
       const float r = radius + tube_radius * std::cos(b);
-      AddVertex(center +
-                Vector3f(r * std::cos(a), tube_radius * std::sin(b), r * std::sin(a)));
+      AddVertex(center + Vector3f(r * std::cos(a), tube_radius * std::sin(b), r * std::sin(a)));
     }
   }
   for (int i = 0; i < segments; ++i) {

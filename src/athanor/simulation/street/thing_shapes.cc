@@ -97,14 +97,15 @@ void ShapePlasticBag(const Vector3f& size_m, Random* random, SolidBuilder* out) 
   const float l = size_m.x(), w = size_m.y(), h = size_m.z();
   AddBlob({0, 0, 0.42f * h}, {0.5f * l, 0.5f * w, 0.42f * h}, 0.22f, 7, 11, random, out);
   for (const float side : {1.0f, -1.0f}) {  // the handles
-    AddBlob({0.12f * l * side, 0.1f * w * side, 0.86f * h}, {0.1f * l, 0.05f * w, 0.16f * h}, 0.2f, 5, 6,
-            random, out);
+    AddBlob({0.12f * l * side, 0.1f * w * side, 0.86f * h}, {0.1f * l, 0.05f * w, 0.16f * h}, 0.2f,
+            5, 6, random, out);
   }
 }
 
 void ShapeShrub(const Vector3f& size_m, Random* random, SolidBuilder* out) {
   SurfaceMaterial leaves = PlainFinish(
-      {random->Uniform(0.03f, 0.12f), random->Uniform(0.10f, 0.22f), random->Uniform(0.01f, 0.05f)}, 0.45f);
+      {random->Uniform(0.03f, 0.12f), random->Uniform(0.10f, 0.22f), random->Uniform(0.01f, 0.05f)},
+      0.45f);
   leaves.pattern = SurfaceMaterial::Pattern::kLeaves;
   leaves.second_color = 0.45f * leaves.color;
   leaves.pattern_scale = 6;
@@ -127,8 +128,8 @@ void ShapeFence(const Vector3f& size_m, Random* random, SolidBuilder* out) {
   const float h = size_m.z();
   SolidBuilder fence;
   const bool metal = random->Uniform() < 0.5f;
-  SurfaceMaterial finish = metal ? MetalFinish(random->Uniform(0.3f, 0.6f))
-                                 : PlainFinish({0.3f, 0.18f, 0.08f}, 0.4f);
+  SurfaceMaterial finish =
+      metal ? MetalFinish(random->Uniform(0.3f, 0.6f)) : PlainFinish({0.3f, 0.18f, 0.08f}, 0.4f);
   if (!metal) {
     finish.pattern = SurfaceMaterial::Pattern::kWood;
     finish.second_color = 0.6f * finish.color;
@@ -140,7 +141,8 @@ void ShapeFence(const Vector3f& size_m, Random* random, SolidBuilder* out) {
   fence.Use(0, "post");
   const int posts = std::max(2, static_cast<int>(l / 1.8f) + 1);
   for (int i = 0; i < posts; ++i) {
-    const float x = -l / 2 + 0.04f + (l - 0.08f) * static_cast<float>(i) / static_cast<float>(posts - 1);
+    const float x =
+        -l / 2 + 0.04f + (l - 0.08f) * static_cast<float>(i) / static_cast<float>(posts - 1);
     fence.Box({x, 0, h / 2}, {0.08f, w, h});
   }
   fence.Use(0, "bar");
@@ -188,8 +190,14 @@ void ShapeBarrier(const Vector3f& size_m, Random* random, SolidBuilder* out) {
     const float y = w / 2;
     std::vector<SolidBuilder::Ring> rings;
     for (const float x : {-l / 2, l / 2}) {
-      rings.push_back({{x, y, 0}, {x, y, 0.1f * h}, {x, 0.45f * y, 0.45f * h}, {x, 0.3f * y, h},
-                       {x, -0.3f * y, h}, {x, -0.45f * y, 0.45f * h}, {x, -y, 0.1f * h}, {x, -y, 0}});
+      rings.push_back({{x, y, 0},
+                       {x, y, 0.1f * h},
+                       {x, 0.45f * y, 0.45f * h},
+                       {x, 0.3f * y, h},
+                       {x, -0.3f * y, h},
+                       {x, -0.45f * y, 0.45f * h},
+                       {x, -y, 0.1f * h},
+                       {x, -y, 0}});
     }
     barrier.Loft(rings);
   } else {  // red and white: boards on feet, or filled plastic
@@ -233,10 +241,12 @@ void ShapeCargo(const Vector3f& size_m, Random* random, SolidBuilder* out) {
   wood.pattern_scale = 3;
   if (kind == 0) {  // burst boxes
     out->Use(out->AddMaterial(card), "box");
-    out->Box({-0.12f * l, 0.05f * w, 0.5f * h}, {0.62f * l, 0.66f * w, h}, random->Uniform(-0.2f, 0.2f));
+    out->Box({-0.12f * l, 0.05f * w, 0.5f * h}, {0.62f * l, 0.66f * w, h},
+             random->Uniform(-0.2f, 0.2f));
     out->Box({0.3f * l, -0.15f * w, 0.3f * h}, {0.36f * l, 0.5f * w, 0.6f * h},
              random->Uniform(-0.5f, 0.5f));
-    out->Box({0.2f * l, 0.3f * w, 0.2f * h}, {0.3f * l, 0.3f * w, 0.4f * h}, random->Uniform(-0.5f, 0.5f));
+    out->Box({0.2f * l, 0.3f * w, 0.2f * h}, {0.3f * l, 0.3f * w, 0.4f * h},
+             random->Uniform(-0.5f, 0.5f));
   } else if (kind == 1) {  // pallet with sacks
     out->Use(out->AddMaterial(wood), "pallet");
     for (const float z : {0.03f * h, 0.22f * h}) {
@@ -244,7 +254,8 @@ void ShapeCargo(const Vector3f& size_m, Random* random, SolidBuilder* out) {
         out->Box({0, w * (-0.4f + 0.2f * static_cast<float>(i)), z}, {l, 0.14f * w, 0.06f * h});
       }
     }
-    for (const float x : {-0.45f * l, 0.0f, 0.45f * l}) out->Box({x, 0, 0.12f * h}, {0.1f * l, w, 0.16f * h});
+    for (const float x : {-0.45f * l, 0.0f, 0.45f * l})
+      out->Box({x, 0, 0.12f * h}, {0.1f * l, w, 0.16f * h});
     SurfaceMaterial sack = PlainFinish({0.5f, 0.45f, 0.35f}, 0.5f);
     sack.pattern = SurfaceMaterial::Pattern::kFabric;
     sack.second_color = 0.8f * sack.color;
@@ -259,8 +270,9 @@ void ShapeCargo(const Vector3f& size_m, Random* random, SolidBuilder* out) {
     out->Use(out->AddMaterial(RubberFinish()), "tyre");
     const float r = std::min({0.25f * l, 0.5f * w, 0.5f * h});
     for (int i = 0; i < 3; ++i) {
-      out->Torus({l * (-0.25f + 0.25f * static_cast<float>(i)), 0.2f * w * static_cast<float>(i - 1), r},
-                 0.72f * r, 0.28f * r, 16, 8);
+      out->Torus(
+          {l * (-0.25f + 0.25f * static_cast<float>(i)), 0.2f * w * static_cast<float>(i - 1), r},
+          0.72f * r, 0.28f * r, 16, 8);
     }
   } else {  // timber
     out->Use(out->AddMaterial(wood), "plank");
@@ -275,7 +287,8 @@ void ShapeCargo(const Vector3f& size_m, Random* random, SolidBuilder* out) {
 void ShapePushable(const Vector3f& size_m, Random* random, SolidBuilder* out) {
   const float l = size_m.x(), w = size_m.y(), h = size_m.z();
   const uint16_t plastic = out->AddMaterial(PlainFinish(
-      {random->Uniform(0.02f, 0.2f), random->Uniform(0.05f, 0.3f), random->Uniform(0.02f, 0.25f)}, 0.3f));
+      {random->Uniform(0.02f, 0.2f), random->Uniform(0.05f, 0.3f), random->Uniform(0.02f, 0.25f)},
+      0.3f));
   const uint16_t rubber = out->AddMaterial(RubberFinish());
   out->Use(plastic, "bin");
   std::vector<SolidBuilder::Ring> rings;
@@ -286,8 +299,8 @@ void ShapePushable(const Vector3f& size_m, Random* random, SolidBuilder* out) {
   out->Loft(rings);
   out->Use(rubber, "wheel");
   for (const float side : {1.0f, -1.0f}) {
-    out->Tube({-0.35f * l, side * 0.44f * w, 0.1f * h}, {-0.35f * l, side * 0.5f * w, 0.1f * h}, 0.1f * h,
-              0.1f * h, 10);
+    out->Tube({-0.35f * l, side * 0.44f * w, 0.1f * h}, {-0.35f * l, side * 0.5f * w, 0.1f * h},
+              0.1f * h, 0.1f * h, 10);
   }
 }
 

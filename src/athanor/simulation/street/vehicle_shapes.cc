@@ -38,7 +38,8 @@ void AddWheel(const Vector3f& center, float radius, float width, bool outside_le
   out->Use(m.rubber, "wheel");
   out->Loft([&] {
     std::vector<Ring> rings;
-    for (const auto& [y, r] : {std::pair{-1.0f, 0.88f}, {-0.8f, 1.0f}, {0.8f, 1.0f}, {1.0f, 0.88f}}) {
+    for (const auto& [y, r] :
+         {std::pair{-1.0f, 0.88f}, {-0.8f, 1.0f}, {0.8f, 1.0f}, {1.0f, 0.88f}}) {
       Ring ring;
       for (int i = 0; i < 16; ++i) {
         const float a = 0.3926991f * static_cast<float>(i);
@@ -55,8 +56,9 @@ void AddWheel(const Vector3f& center, float radius, float width, bool outside_le
   out->Use(m.dark, "wheel");
   for (int i = 0; i < 5; ++i) {
     const float a = 1.2566371f * static_cast<float>(i);
-    out->Box(center + Vector3f(0.36f * radius * std::sin(a), 0, 0.36f * radius * std::cos(a)) + half,
-             {0.2f * radius, 0.03f, 0.2f * radius});
+    out->Box(
+        center + Vector3f(0.36f * radius * std::sin(a), 0, 0.36f * radius * std::cos(a)) + half,
+        {0.2f * radius, 0.03f, 0.2f * radius});
   }
 }
 
@@ -67,9 +69,11 @@ void AddAxle(float x, float half_width, float radius, float width, bool arches,
     if (arches) {
       out->Use(m.dark, "arch");
       out->Tube({x, side * (half_width - 0.25f), radius * 1.05f},
-                {x, side * (half_width + 0.004f), radius * 1.05f}, radius * 1.16f, radius * 1.16f, 16);
+                {x, side * (half_width + 0.004f), radius * 1.05f}, radius * 1.16f, radius * 1.16f,
+                16);
     }
-    AddWheel({x, side * (half_width - width / 2 + 0.012f), radius}, radius, width, side > 0, m, out);
+    AddWheel({x, side * (half_width - width / 2 + 0.012f), radius}, radius, width, side > 0, m,
+             out);
   }
 }
 
@@ -77,7 +81,7 @@ void AddAxle(float x, float half_width, float radius, float width, bool arches,
 Ring BodyRing(float x, float half, float z0, float z1, float crown) {
   const float d = z1 - z0;
   const std::array<Vector2f, 6> side = {Vector2f{0.88f, 0}, {0.975f, 0.18f}, {1.0f, 0.55f},
-                                        {0.97f, 0.84f}, {0.86f, 1.0f}, {0.4f, 1.0f}};
+                                        {0.97f, 0.84f},     {0.86f, 1.0f},   {0.4f, 1.0f}};
   Ring ring;
   for (int i = 0; i < 6; ++i) {
     ring.emplace_back(x, half * side[i].x(), z0 + d * side[i].y() + (i == 5 ? crown : 0));
@@ -90,36 +94,36 @@ Ring BodyRing(float x, float half, float z0, float z1, float crown) {
 
 // Everything as a share of length, width or height.
 struct CarProportions {
-  float ground, belt, hood_front, hood_rear, trunk;     // heights
-  float screen_base, screen_top, rear_top, rear_base;   // along the length, -0.5 rear .. 0.5 front
+  float ground, belt, hood_front, hood_rear, trunk;    // heights
+  float screen_base, screen_top, rear_top, rear_base;  // along the length, -0.5 rear .. 0.5 front
   float front_axle, rear_axle, roof_width, wheel_m;
 };
 
 CarProportions Proportions(CarStyle style) {
   switch (style) {
     case CarStyle::kHatchback:
-      return {0.14f, 0.58f, 0.47f, 0.58f, 0.60f, 0.27f, 0.07f, -0.38f, -0.475f,
-              0.32f, -0.31f, 0.76f, 0.31f};
+      return {0.14f,  0.58f,   0.47f, 0.58f,  0.60f, 0.27f, 0.07f,
+              -0.38f, -0.475f, 0.32f, -0.31f, 0.76f, 0.31f};
     case CarStyle::kSuv:
-      return {0.17f, 0.60f, 0.52f, 0.61f, 0.62f, 0.26f, 0.12f, -0.40f, -0.48f,
-              0.30f, -0.29f, 0.80f, 0.37f};
+      return {0.17f,  0.60f,  0.52f, 0.61f,  0.62f, 0.26f, 0.12f,
+              -0.40f, -0.48f, 0.30f, -0.29f, 0.80f, 0.37f};
     case CarStyle::kSports:
-      return {0.11f, 0.60f, 0.45f, 0.60f, 0.64f, 0.22f, -0.02f, -0.17f, -0.38f,
-              0.31f, -0.30f, 0.70f, 0.34f};
+      return {0.11f,  0.60f,  0.45f, 0.60f,  0.64f, 0.22f, -0.02f,
+              -0.17f, -0.38f, 0.31f, -0.30f, 0.70f, 0.34f};
     case CarStyle::kVan:
-      return {0.14f, 0.52f, 0.40f, 0.53f, 0.53f, 0.37f, 0.21f, -0.46f, -0.49f,
-              0.33f, -0.29f, 0.84f, 0.34f};
+      return {0.14f,  0.52f,  0.40f, 0.53f,  0.53f, 0.37f, 0.21f,
+              -0.46f, -0.49f, 0.33f, -0.29f, 0.84f, 0.34f};
     case CarStyle::kCargoVan:
     case CarStyle::kAmbulance:
-      return {0.12f, 0.46f, 0.36f, 0.45f, 0.46f, 0.40f, 0.28f, -0.475f, -0.49f,
-              0.34f, -0.27f, 0.88f, 0.36f};
+      return {0.12f,   0.46f,  0.36f, 0.45f,  0.46f, 0.40f, 0.28f,
+              -0.475f, -0.49f, 0.34f, -0.27f, 0.88f, 0.36f};
     case CarStyle::kSedan:
     case CarStyle::kTaxi:
     case CarStyle::kPolice:
       break;
   }
-  return {0.13f, 0.59f, 0.48f, 0.60f, 0.63f, 0.24f, 0.07f, -0.20f, -0.36f,
-          0.31f, -0.28f, 0.74f, 0.32f};
+  return {0.13f,  0.59f,  0.48f, 0.60f,  0.63f, 0.24f, 0.07f,
+          -0.20f, -0.36f, 0.31f, -0.28f, 0.74f, 0.32f};
 }
 
 // The cabin over the belt line: glass between pillars, a roof with a crown.
@@ -171,8 +175,8 @@ void AddCabin(const CarProportions& p, CarStyle style, float l, float half, floa
   });
 }
 
-void AddLightBar(float x, float half, float z, const std::array<Vector3f, 2>& colors, float emission,
-                 SolidBuilder* out) {
+void AddLightBar(float x, float half, float z, const std::array<Vector3f, 2>& colors,
+                 float emission, SolidBuilder* out) {
   for (int i = 0; i < 2; ++i) {
     const float side = i == 0 ? 1.0f : -1.0f;
     out->Use(out->AddMaterial(LampFinish(colors[i], emission)), "beacon");
@@ -201,8 +205,8 @@ void ShapeCar(CarStyle style, const Vector3f& size_m, const ActorPaint& paint, R
   vary(&p.rear_axle, 0.012f);
   p.rear_base = std::max(p.rear_base, -0.49f);
   p.rear_top = std::max(p.rear_top, p.rear_base + 0.005f);
-  const bool beacon = style == CarStyle::kTaxi || style == CarStyle::kPolice ||
-                      style == CarStyle::kAmbulance;
+  const bool beacon =
+      style == CarStyle::kTaxi || style == CarStyle::kPolice || style == CarStyle::kAmbulance;
   const float roof = beacon ? h - 0.14f : h;
   const float z0 = p.ground * h;
 
@@ -218,7 +222,8 @@ void ShapeCar(CarStyle style, const Vector3f& size_m, const ActorPaint& paint, R
       {-0.1f, 1.0f, z0, p.belt * h},
       {p.screen_base - 0.03f, 1.0f, z0, p.belt * h},
       {p.screen_base + 0.02f, 1.0f, z0, p.hood_rear * h},
-      {0.5f * (p.screen_base + 0.46f), 0.995f, z0, (0.45f * p.hood_rear + 0.55f * p.hood_front) * h},
+      {0.5f * (p.screen_base + 0.46f), 0.995f, z0,
+       (0.45f * p.hood_rear + 0.55f * p.hood_front) * h},
       {0.455f, 0.97f, z0, p.hood_front * h},
       {0.486f, 0.92f, z0 + 0.02f * h, (p.hood_front - 0.05f) * h},
       {0.500f, nose, z0 + 0.06f * h, (p.hood_front - 0.13f) * h}};
@@ -249,8 +254,9 @@ void ShapeCar(CarStyle style, const Vector3f& size_m, const ActorPaint& paint, R
     out->Box({-0.481f * l, side * (0.95f * half - 0.06f), (p.trunk - 0.18f) * h},
              {0.038f * l, 0.1f, 0.04f});
     out->Use(m.paint, "mirror");
-    out->Box({(p.screen_base - 0.035f) * l, side * (0.5f * size_m.y() - 0.09f), (p.belt + 0.04f) * h},
-             {0.1f, 0.18f, 0.13f});
+    out->Box(
+        {(p.screen_base - 0.035f) * l, side * (0.5f * size_m.y() - 0.09f), (p.belt + 0.04f) * h},
+        {0.1f, 0.18f, 0.13f});
   }
   out->Use(m.dark, "grille");
   out->Box({0.484f * l, 0, (p.hood_front - 0.2f) * h}, {0.036f * l, 1.1f * half, 0.09f * h});
@@ -273,13 +279,14 @@ void ShapeCar(CarStyle style, const Vector3f& size_m, const ActorPaint& paint, R
     out->Use(out->AddMaterial(LampFinish({0.95f, 0.8f, 0.15f}, paint.lights_on ? 2 : 0)), "sign");
     out->Box({-0.05f * l, 0, roof + 0.06f}, {0.2f, 0.5f, 0.16f});
   } else if (beacon) {
-    AddLightBar(style == CarStyle::kAmbulance ? 0.22f * l : -0.03f * l, half, roof - 0.02f,
-                {Vector3f(0.05f, 0.1f, 0.9f),
-                 style == CarStyle::kPolice ? Vector3f(0.85f, 0.05f, 0.05f)
-                                            : Vector3f(0.05f, 0.1f, 0.9f)},
-                1.5f, out);
-    SurfaceMaterial band = RetroFinish(style == CarStyle::kPolice ? Vector3f(0.05f, 0.12f, 0.55f)
-                                                                  : Vector3f(0.8f, 0.1f, 0.05f), 0.7f);
+    AddLightBar(
+        style == CarStyle::kAmbulance ? 0.22f * l : -0.03f * l, half, roof - 0.02f,
+        {Vector3f(0.05f, 0.1f, 0.9f),
+         style == CarStyle::kPolice ? Vector3f(0.85f, 0.05f, 0.05f) : Vector3f(0.05f, 0.1f, 0.9f)},
+        1.5f, out);
+    SurfaceMaterial band = RetroFinish(
+        style == CarStyle::kPolice ? Vector3f(0.05f, 0.12f, 0.55f) : Vector3f(0.8f, 0.1f, 0.05f),
+        0.7f);
     out->Use(out->AddMaterial(band), "marking");
     for (const float side : {1.0f, -1.0f}) {
       out->Box({-0.02f * l, side * half * 0.99f, 0.43f * h}, {0.5f * l, 0.03f, 0.09f * h});
@@ -301,11 +308,18 @@ void ShapeBus(const Vector3f& size_m, bool bendy, const ActorPaint& paint, Rando
     const auto ring = [&](float x, float shrink) {
       Ring r;
       const float y = half - shrink, top = h - shrink, bottom = 0.1f * h + shrink, c = 0.16f;
-      for (const auto& [py, pz] :
-           {std::pair{y - 0.03f, bottom}, {y, bottom + 0.1f}, {y, 0.3f * h}, {y, top - 2 * c},
-            {y - 0.3f * c, top - 0.6f * c}, {y - c, top}, {-y + c, top},
-            {-y + 0.3f * c, top - 0.6f * c}, {-y, top - 2 * c}, {-y, 0.3f * h}, {-y, bottom + 0.1f},
-            {-y + 0.03f, bottom}}) {
+      for (const auto& [py, pz] : {std::pair{y - 0.03f, bottom},
+                                   {y, bottom + 0.1f},
+                                   {y, 0.3f * h},
+                                   {y, top - 2 * c},
+                                   {y - 0.3f * c, top - 0.6f * c},
+                                   {y - c, top},
+                                   {-y + c, top},
+                                   {-y + 0.3f * c, top - 0.6f * c},
+                                   {-y, top - 2 * c},
+                                   {-y, 0.3f * h},
+                                   {-y, bottom + 0.1f},
+                                   {-y + 0.03f, bottom}}) {
         r.emplace_back(x, py, pz);
       }
       return r;
@@ -384,10 +398,11 @@ void AddLoad(int kind, float x0, float x1, float half, float floor, float h,
       out->Box({xc, side * half, h - 0.06f}, {length, 0.05f, 0.1f});
       out->Box({xc, side * half, floor + 0.05f}, {length, 0.05f, 0.1f});
     }
-    SurfaceMaterial emblem = PlainFinish(
-        {random->Uniform(), random->Uniform(), random->Uniform()}, 0.5f);
+    SurfaceMaterial emblem =
+        PlainFinish({random->Uniform(), random->Uniform(), random->Uniform()}, 0.5f);
     out->Use(out->AddMaterial(emblem), "marking");
-    const float w = random->Uniform(0.3f, 0.7f) * length, t = random->Uniform(0.15f, 0.5f) * (h - floor);
+    const float w = random->Uniform(0.3f, 0.7f) * length,
+                t = random->Uniform(0.15f, 0.5f) * (h - floor);
     for (const float side : {1.0f, -1.0f}) {
       out->Box({xc, side * half, (floor + h) / 2}, {w, 0.03f, t});
     }
@@ -396,8 +411,12 @@ void AddLoad(int kind, float x0, float x1, float half, float floor, float h,
     const float r = std::min(half, (h - floor) / 2);
     const float zc = h - r;
     std::vector<Ring> rings;
-    for (const auto& [x, s] : {std::pair{x0, 0.6f}, {x0 + 0.25f, 0.95f}, {x0 + 0.6f, 1.0f},
-                               {x1 - 0.6f, 1.0f}, {x1 - 0.25f, 0.95f}, {x1, 0.6f}}) {
+    for (const auto& [x, s] : {std::pair{x0, 0.6f},
+                               {x0 + 0.25f, 0.95f},
+                               {x0 + 0.6f, 1.0f},
+                               {x1 - 0.6f, 1.0f},
+                               {x1 - 0.25f, 0.95f},
+                               {x1, 0.6f}}) {
       Ring ring;
       for (int i = 0; i < 18; ++i) {
         const float a = 0.3490659f * static_cast<float>(i);
@@ -409,13 +428,14 @@ void AddLoad(int kind, float x0, float x1, float half, float floor, float h,
     out->Use(m.dark, "frame");
     out->Box({xc, 0, floor}, {length, 1.2f * half, 0.3f});
   } else if (kind == 2) {  // curtain sides
-    SurfaceMaterial curtain = PlainFinish(
-        {random->Uniform(), random->Uniform(), random->Uniform()}, 0.35f);
+    SurfaceMaterial curtain =
+        PlainFinish({random->Uniform(), random->Uniform(), random->Uniform()}, 0.35f);
     curtain.pattern = SurfaceMaterial::Pattern::kFabric;
     curtain.second_color = 0.8f * curtain.color;
     curtain.pattern_scale = 4;
     out->Use(out->AddMaterial(curtain), "curtain");
-    out->Box({xc, 0, (floor + h) / 2 + 0.05f}, {length - 0.06f, 2 * half - 0.04f, h - floor - 0.2f});
+    out->Box({xc, 0, (floor + h) / 2 + 0.05f},
+             {length - 0.06f, 2 * half - 0.04f, h - floor - 0.2f});
     out->Use(m.metal, "frame");
     out->Box({xc, 0, h - 0.05f}, {length, 2 * half, 0.1f});
     out->Box({xc, 0, floor + 0.08f}, {length, 2 * half, 0.16f});
@@ -433,8 +453,9 @@ void AddLoad(int kind, float x0, float x1, float half, float floor, float h,
     const int goods = 3 + static_cast<int>(random->Below(4));
     const float step = (length - 0.4f) / static_cast<float>(goods);
     for (int i = 0; i < goods; ++i) {
-      SurfaceMaterial wood = PlainFinish({random->Uniform(0.3f, 0.6f), random->Uniform(0.2f, 0.4f),
-                                          random->Uniform(0.05f, 0.25f)}, 0.4f);
+      SurfaceMaterial wood = PlainFinish(
+          {random->Uniform(0.3f, 0.6f), random->Uniform(0.2f, 0.4f), random->Uniform(0.05f, 0.25f)},
+          0.4f);
       wood.pattern = SurfaceMaterial::Pattern::kWood;
       wood.second_color = 0.6f * wood.color;
       out->Use(out->AddMaterial(wood), "goods");
@@ -457,8 +478,13 @@ void ShapeTruck(const Vector3f& size_m, const ActorPaint& paint, Random* random,
   const float floor = radius * 2 + 0.12f;
   out->Use(m.paint, "cab");
   const float lean = random->Uniform(0.06f, 0.22f);
-  out->Extrude({{back, 0.45f}, {front - 0.03f, 0.45f}, {front, 0.55f}, {front, 0.52f * cab_h},
-                {front - lean, 0.93f * cab_h}, {front - lean - 0.2f, cab_h}, {back, cab_h}},
+  out->Extrude({{back, 0.45f},
+                {front - 0.03f, 0.45f},
+                {front, 0.55f},
+                {front, 0.52f * cab_h},
+                {front - lean, 0.93f * cab_h},
+                {front - lean - 0.2f, cab_h},
+                {back, cab_h}},
                -half, half);
   out->Use(m.glass, "window");
   // The windscreen lies on the leaning face.
@@ -478,7 +504,8 @@ void ShapeTruck(const Vector3f& size_m, const ActorPaint& paint, Random* random,
   out->Box({front - 0.02f, 0, 0.42f * cab_h}, {0.05f, 1.3f * half, 0.12f * cab_h});
   for (const float side : {1.0f, -1.0f}) {
     out->Box({0.02f * l, side * 0.85f * half, radius + 0.05f}, {0.24f * l, 0.3f * half, 0.4f});
-    out->Box({front - lean - 0.1f, side * (size_m.y() / 2 - 0.1f), 0.68f * cab_h}, {0.12f, 0.2f, 0.45f});
+    out->Box({front - lean - 0.1f, side * (size_m.y() / 2 - 0.1f), 0.68f * cab_h},
+             {0.12f, 0.2f, 0.45f});
     out->Use(m.front_lamp, "light");
     out->Box({front - 0.01f, side * 0.78f * half, 0.62f}, {0.04f, 0.3f, 0.18f});
     out->Use(m.rear_lamp, "light");
@@ -502,8 +529,11 @@ void ShapeTrailer(const Vector3f& size_m, const ActorPaint& paint, Random* rando
   const float l = size_m.x(), h = size_m.z(), half = 0.49f * size_m.y();
   const float radius = std::clamp(0.14f * h, 0.28f, 0.5f), floor = 2 * radius + 0.15f;
   const uint32_t draw = random->Below(10);
-  AddLoad(draw < 5 ? 0 : draw < 8 ? 2 : draw < 9 ? 1 : 3, -l / 2 + 0.03f, l / 2 - 0.03f, half, floor,
-          h, m, random, out);
+  AddLoad(draw < 5   ? 0
+          : draw < 8 ? 2
+          : draw < 9 ? 1
+                     : 3,
+          -l / 2 + 0.03f, l / 2 - 0.03f, half, floor, h, m, random, out);
   out->Use(m.dark, "frame");
   out->Box({0, 0, floor - 0.12f}, {l - 0.1f, 1.0f * half, 0.26f});
   for (const float side : {1.0f, -1.0f}) {
@@ -531,8 +561,12 @@ void ShapeConstructionVehicle(const Vector3f& size_m, const ActorPaint& paint, R
     for (const float side : {1.0f, -1.0f}) {
       const float y = side * (half - 0.18f * half);
       const float x0 = -0.45f * l, x1 = 0.08f * l, z = 0.13f * h;
-      out->Extrude({{x0, z}, {x0 + 0.03f * l, 0.02f * h}, {x1 - 0.03f * l, 0.02f * h}, {x1, z},
-                    {x1 - 0.03f * l, 2 * z}, {x0 + 0.03f * l, 2 * z}},
+      out->Extrude({{x0, z},
+                    {x0 + 0.03f * l, 0.02f * h},
+                    {x1 - 0.03f * l, 0.02f * h},
+                    {x1, z},
+                    {x1 - 0.03f * l, 2 * z},
+                    {x0 + 0.03f * l, 2 * z}},
                    y - 0.18f * half, y + 0.18f * half);
     }
   } else {
@@ -553,8 +587,11 @@ void ShapeConstructionVehicle(const Vector3f& size_m, const ActorPaint& paint, R
     out->Limb({-0.02f * l, arm_y, base + 0.25f * h}, {0.22f * l, arm_y, 0.92f * h}, 0.16f, 0.14f);
     out->Limb({0.22f * l, arm_y, 0.92f * h}, {0.42f * l, arm_y, 0.4f * h}, 0.13f, 0.1f);
     out->Use(m.dark, "bucket");
-    out->Extrude({{0.34f * l, 0.3f * h}, {0.36f * l, 0.1f * h}, {0.45f * l, 0.05f * h},
-                  {0.5f * l, 0.14f * h}, {0.46f * l, 0.38f * h}},
+    out->Extrude({{0.34f * l, 0.3f * h},
+                  {0.36f * l, 0.1f * h},
+                  {0.45f * l, 0.05f * h},
+                  {0.5f * l, 0.14f * h},
+                  {0.46f * l, 0.38f * h}},
                  arm_y - 0.4f * half, arm_y + 0.4f * half);
   } else {
     for (const float side : {1.0f, -1.0f}) {
@@ -562,11 +599,15 @@ void ShapeConstructionVehicle(const Vector3f& size_m, const ActorPaint& paint, R
                 {0.36f * l, side * 0.35f * half, 0.25f * h}, 0.12f, 0.12f);
     }
     out->Use(m.dark, "bucket");
-    out->Extrude({{0.36f * l, 0.42f * h}, {0.35f * l, 0.08f * h}, {0.5f * l, 0.03f * h},
-                  {0.42f * l, 0.12f * h}, {0.41f * l, 0.42f * h}},
+    out->Extrude({{0.36f * l, 0.42f * h},
+                  {0.35f * l, 0.08f * h},
+                  {0.5f * l, 0.03f * h},
+                  {0.42f * l, 0.12f * h},
+                  {0.41f * l, 0.42f * h}},
                  -0.96f * half, 0.96f * half);
   }
-  out->Use(out->AddMaterial(LampFinish({0.95f, 0.45f, 0.02f}, paint.lights_on ? 3 : 0.8f)), "beacon");
+  out->Use(out->AddMaterial(LampFinish({0.95f, 0.45f, 0.02f}, paint.lights_on ? 3 : 0.8f)),
+           "beacon");
   out->Tube({cab_x, cab_y, 0.97f * h}, {cab_x, cab_y, h + 0.08f}, 0.07f, 0.06f, 8);
 }
 
