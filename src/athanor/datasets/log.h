@@ -124,8 +124,9 @@ LidarSweep ReadSweep(const Log& log, int reading);
 
 // The sweep of frame `frame` and up to `max_sweeps - 1` readings of the same LiDAR before it, moved
 // to the sensor frame of the first by the ego poses (sensor -> ego -> world -> ego -> sensor), as
-// the nuScenes devkit does; points of every sweep with |x| < `min_distance_m` and |y| <
-// `min_distance_m` are left out (returns from the car itself). `time_s` is how long before the key
+// the nuScenes devkit does. Points of every sweep with |x| < `min_distance_m` and |y| <
+// `min_distance_m` are left out (returns from the car itself), and so are earlier sweeps that are
+// not on disk (data sets shipped in parts). `time_s` is the time of the sweep less that of the key
 // sweep (<= 0).
 LidarSweep MergeSweeps(const Log& log, int frame, int max_sweeps, float min_distance_m = 1.0f);
 

@@ -1,0 +1,103 @@
+#include "athanor/datasets/log.h"
+
+#include <algorithm>
+
+#include "athanor/base/error.h"
+#include "athanor/base/files.h"
+#include "athanor/datasets/nuscenes_keyframe_reader.h"
+#include "athanor/datasets/nuscenes_points.h"
+#include "athanor/datasets/nuscenes_reader.h"
+
+namespace athanor {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool EndsWith(std::string_view text, std::string_view end) {
+  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
+}
+
+Rigid3 WorldFromSensor(const Log& log, const LogReading& reading) {
+  return reading.world_from_ego * log.sensors[reading.sensor].ego_from_sensor;
+}
+
+}  // namespace
+
+const LogSensor* Log::FindSensor(std::string_view channel) const {
+  const auto found = std::find_if(sensors.begin(), sensors.end(), [&](const LogSensor& sensor) {
+    return sensor.channel == channel;
+  });
+  return found == sensors.end() ? nullptr : &*found;
+}
+
+int Log::MainLidar() const {
+  for (size_t i = 0; i < sensors.size(); ++i) {
+    if (sensors[i].kind == SensorKind::kLidar) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+std::unique_ptr<LogDataset> OpenLogs(const fs::path& path) {
+  std::error_code error;
+  ATHANOR_CHECK(fs::exists(path, error), path.string(), ": no such file or folder");
+  if (IsNuscenes(path)) return OpenNuscenesLogs(path);
+  if (IsNuscenesKeyframe(path)) return OpenNuscenesKeyframe(path);
+  throw Error(StrCat(path.string(),
+                     ": no driving log found: expected nuScenes (v1.0-*/scene.json), Argoverse 2 "
+                     "(annotations.feather and calibration/, or folders of them), KITTI (label_2/ "
+                     "or velodyne/ beside calib/) or one exported key frame (sample.json)"));
+}
+
+LidarSweep ReadSweep(const Log& log, int reading) {
+  ATHANOR_CHECK(reading >= 0 && reading < static_cast<int>(log.readings.size()), log.source,
+                ": log ", log.name, ": expected a reading of 0 to ", log.readings.size(),
+                " (excluded), found ", reading);
+  const LogReading& r = log.readings[reading];
+  const LogSensor& sensor = log.sensors[r.sensor];
+  const std::string name = r.path.string();
+  ATHANOR_CHECK(sensor.kind == SensorKind::kLidar, log.source, ": log ", log.name, ": reading ",
+                reading, " is of ", sensor.channel, ", which is no LiDAR");
+  if (EndsWith(name, ".pcd.bin") || log.dataset == "nuscenes_keyframe") {
+    return DecodePcdBin(ReadFile(r.path), name);
+  }
+  throw Error(StrCat(name, ": expected a sweep of a known format (.pcd.bin)"));
+}
+
+LidarSweep MergeSweeps(const Log& log, int frame, int max_sweeps, float min_distance_m) {
+  ATHANOR_CHECK(frame >= 0 && frame < static_cast<int>(log.frames.size()), log.source, ": log ",
+                log.name, ": expected a frame of 0 to ", log.frames.size(), " (excluded), found ",
+                frame);
+  ATHANOR_CHECK(max_sweeps >= 1, "max_sweeps: expected 1 or more, found ", max_sweeps);
+  const int lidar = log.MainLidar();
+  const int key = lidar < 0 ? -1 : log.frames[frame].readings[lidar];
+  ATHANOR_CHECK(key >= 0, log.source, ": log ", log.name, ": frame ", frame, " has no LiDAR sweep");
+  const Rigid3 key_from_world = WorldFromSensor(log, log.readings[key]).Inverse();
+
+  LidarSweep merged;
+  bool with_rings = true;
+  for (int i = key; i >= 0 && i > key - max_sweeps && log.readings[i].sensor == lidar; --i) {
+    const LogReading& reading = log.readings[i];
+    std::error_code error;
+    if (i != key && !fs::exists(reading.path, error)) continue;
+    const LidarSweep sweep = ReadSweep(log, i);
+    const Rigid3 key_from_sweep = key_from_world * WorldFromSensor(log, reading);
+    const Eigen::Matrix3d rotation = key_from_sweep.rotation.toRotationMatrix();
+    const float time_s = static_cast<float>(1e-6 * (reading.time_us - log.readings[key].time_us));
+    with_rings &= sweep.ring.size() == sweep.points.size();
+    for (size_t k = 0; k < sweep.points.size(); ++k) {
+      const Eigen::Vector3f& point = sweep.points[k];
+      if (std::abs(point.x()) < min_distance_m && std::abs(point.y()) < min_distance_m) continue;
+      merged.points.push_back(
+          i == key ? point
+                   : Eigen::Vector3d(rotation * point.cast<double>() + key_from_sweep.translation)
+                         .cast<float>());
+      merged.intensity.push_back(sweep.intensity[k]);
+      if (with_rings) merged.ring.push_back(sweep.ring[k]);
+      merged.time_s.push_back(time_s);
+    }
+  }
+  if (!with_rings) merged.ring.clear();
+  return merged;
+}
+
+}  // namespace athanor
