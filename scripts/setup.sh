@@ -18,6 +18,7 @@ declare -A groups=(
 )
 # What newer systems no longer carry, and what is lost without it.
 declare -A optional=(
+  [sumo]="street simulation has no traffic"
   [colmap]="photographs without poses cannot be imported"
   [clang-format-14]="sources are not checked for their format"
 )

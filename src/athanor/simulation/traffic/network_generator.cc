@@ -247,6 +247,10 @@ class PlainXml {
     WriteFile(folder / "plain.nod.xml", nodes_.str());
     WriteFile(folder / "plain.edg.xml", edges_.str());
     WriteFile(folder / "plain.con.xml", connections_.str());
+    // Only names: every edge says itself what it is like.
+    WriteFile(folder / "plain.typ.xml",
+              "<types>\n  <type id=\"residential\"/>\n  <type id=\"street\"/>\n"
+              "  <type id=\"arterial\"/>\n  <type id=\"roundabout\"/>\n</types>\n");
   }
 
  private:

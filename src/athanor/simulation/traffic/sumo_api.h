@@ -11,9 +11,10 @@ extern "C" {
 struct AthanorSumoActor {
   const char* id;
   const char* type;
-  const char* lane;  // empty when it is on none
-  double x, y, z;    // vehicles: middle of the front bumper; walkers: their middle
-  double angle_deg;  // SUMO's: 0 = north, clockwise
+  const char* vehicle_class;  // SUMO's: "passenger", "bus" ...
+  const char* lane;           // empty when it is on none
+  double x, y, z;             // vehicles: middle of the front bumper; walkers: their middle
+  double angle_deg;           // SUMO's: 0 = north, clockwise
   double speed, accel;
   double lane_position;
   double length, width, height;

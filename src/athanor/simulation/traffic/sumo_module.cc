@@ -19,6 +19,7 @@ std::vector<AthanorSumoLight> lights;
 std::vector<std::string> actor_texts, light_texts;
 struct Size {
   double length, width, height;
+  std::string vehicle_class;
 };
 std::map<std::string, Size> sizes;  // by type
 
@@ -53,10 +54,11 @@ const Size& SizeOf(const std::string& type) {
   auto found = sizes.find(type);
   if (found == sizes.end()) {
     using libsumo::VehicleType;
-    found = sizes
-                .emplace(type, Size{VehicleType::getLength(type), VehicleType::getWidth(type),
-                                    VehicleType::getHeight(type)})
-                .first;
+    found =
+        sizes
+            .emplace(type, Size{VehicleType::getLength(type), VehicleType::getWidth(type),
+                                VehicleType::getHeight(type), VehicleType::getVehicleClass(type)})
+            .first;
   }
   return found->second;
 }
@@ -82,6 +84,7 @@ int Actors(const AthanorSumoActor** out, int* count) {
       actor.id = keep(id);
       actor.type = keep(type);
       actor.lane = keep(lane);
+      actor.vehicle_class = size.vehicle_class.c_str();  // nodes of a map stay where they are
       actor.length = size.length;
       actor.width = size.width;
       actor.height = size.height;

@@ -1,0 +1,166 @@
+#include "athanor/simulation/traffic/trajectories.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "athanor/base/hash.h"
+
+namespace athanor {
+namespace {
+
+constexpr double kSmooth_s = 0.25;       // standard deviation
+constexpr double kRearAxleShare = 0.84;  // of the length, behind the front bumper
+constexpr double kWalkerTurn_m = 0.35;   // walkers turn while they go so far
+constexpr double kTractorLength_m = 6.0;
+constexpr double kTrailerGap_m = 0.7;
+
+double WrapAngle(double angle) { return std::remainder(angle, 2 * std::numbers::pi); }
+
+// Gaussian over time. Beyond its ends the path is mirrored through them, so they stay in place.
+std::vector<Eigen::Vector3d> SmoothPath(const std::vector<RawState>& states, double step_s) {
+  const int n = static_cast<int>(states.size());
+  const int reach = static_cast<int>(std::ceil(3 * kSmooth_s / step_s));
+  const auto at = [&](int i) -> Eigen::Vector3d {
+    if (i < 0) {
+      return 2 * states.front().position - states[std::min(-i, n - 1)].position;
+    }
+    if (i >= n) {
+      return 2 * states.back().position - states[std::max(2 * (n - 1) - i, 0)].position;
+    }
+    return states[i].position;
+  };
+  std::vector<Eigen::Vector3d> path(n);
+  for (int i = 0; i < n; ++i) {
+    Eigen::Vector3d sum = Eigen::Vector3d::Zero();
+    double weights = 0;
+    for (int k = -reach; k <= reach; ++k) {
+      const double t = k * step_s / kSmooth_s;
+      const double weight = std::exp(-t * t / 2);
+      sum += weight * at(i + k);
+      weights += weight;
+    }
+    path[i] = sum / weights;
+  }
+  return path;
+}
+
+// Headings of a body whose front is pulled along `path` and whose axle, `length_m` behind, does not
+// slip sideways. Unwrapped.
+std::vector<double> PulledHeadings(const std::vector<Eigen::Vector3d>& path, double length_m,
+                                   double yaw_rad) {
+  std::vector<double> yaws(path.size());
+  Eigen::Vector2d axle;
+  for (size_t i = 0; i < path.size(); ++i) {
+    const Eigen::Vector2d front = path[i].head<2>();
+    if (i == 0) {
+      axle = front - length_m * Eigen::Vector2d(std::cos(yaw_rad), std::sin(yaw_rad));
+    } else {
+      // In small pieces, so that the result does not depend on the step.
+      const Eigen::Vector2d before = path[i - 1].head<2>();
+      constexpr int kPieces = 4;
+      for (int k = 1; k <= kPieces; ++k) {
+        const Eigen::Vector2d at = before + (front - before) * k / kPieces;
+        const Eigen::Vector2d back = axle - at;
+        if (back.norm() > 1e-9) axle = at + length_m * back.normalized();
+      }
+      const Eigen::Vector2d ahead = front - axle;
+      yaw_rad += WrapAngle(std::atan2(ahead.y(), ahead.x()) - yaw_rad);
+    }
+    yaws[i] = yaw_rad;
+  }
+  return yaws;
+}
+
+Eigen::Vector3d Ahead(double yaw_rad) { return {std::cos(yaw_rad), std::sin(yaw_rad), 0}; }
+
+TrafficActor ActorOf(const RawTrack& track) {
+  TrafficActor actor;
+  actor.id = track.id;
+  actor.actor_class = track.actor_class;
+  actor.size_m = track.size_m;
+  actor.look_seed = HashBytes(track.id);
+  actor.first_step = track.first_step;
+  actor.states.resize(track.states.size());
+  for (size_t i = 0; i < track.states.size(); ++i) {
+    actor.states[i].lane = track.states[i].lane;
+    actor.states[i].brake_light = (track.states[i].signals & 8) != 0;
+    actor.states[i].blink_right = (track.states[i].signals & 1) != 0;
+    actor.states[i].blink_left = (track.states[i].signals & 2) != 0;
+  }
+  return actor;
+}
+
+}  // namespace
+
+void FillMotion(TrafficActor* actor, double step_s) {
+  auto& states = actor->states;
+  const int n = static_cast<int>(states.size());
+  if (n < 2) return;
+  for (int i = 0; i < n; ++i) {
+    const int a = std::max(i - 1, 0), b = std::min(i + 1, n - 1);
+    const Eigen::Vector3d move = states[b].center_m - states[a].center_m;
+    states[i].speed_mps = move.dot(Ahead(states[i].yaw_rad)) / ((b - a) * step_s);
+    // A body that turns on the spot about its axle has a moving centre, but does not drive.
+    if (std::abs(states[i].speed_mps) < 1e-3) states[i].speed_mps = 0;
+  }
+  for (int i = 0; i < n; ++i) {
+    const int a = std::max(i - 1, 0), b = std::min(i + 1, n - 1);
+    states[i].accel_mps2 = (states[b].speed_mps - states[a].speed_mps) / ((b - a) * step_s);
+    if (IsVehicle(actor->actor_class) && states[i].accel_mps2 < -0.5) states[i].brake_light = true;
+  }
+}
+
+std::vector<TrafficActor> SmoothTrack(const RawTrack& track, double step_s) {
+  std::vector<TrafficActor> actors;
+  if (track.states.empty()) return actors;
+  const std::vector<Eigen::Vector3d> path = SmoothPath(track.states, step_s);
+  TrafficActor actor = ActorOf(track);
+  const double yaw = track.states.front().yaw_rad;
+  if (!IsVehicle(track.actor_class)) {
+    const std::vector<double> yaws = PulledHeadings(path, kWalkerTurn_m, yaw);
+    for (size_t i = 0; i < path.size(); ++i) {
+      actor.states[i].center_m = path[i] + Eigen::Vector3d(0, 0, track.size_m.z() / 2);
+      actor.states[i].yaw_rad = yaws[i];
+    }
+    FillMotion(&actor, step_s);
+    actors.push_back(std::move(actor));
+    return actors;
+  }
+  const bool pulls = track.actor_class == ActorClass::kTrailer &&
+                     track.size_m.x() > kTractorLength_m + kTrailerGap_m + 3;
+  const double length = pulls ? kTractorLength_m : track.size_m.x();
+  const std::vector<double> yaws = PulledHeadings(path, kRearAxleShare * length, yaw);
+  actor.size_m.x() = length;
+  std::vector<Eigen::Vector3d> hitch(path.size());
+  for (size_t i = 0; i < path.size(); ++i) {
+    const Eigen::Vector3d center = path[i] - Ahead(yaws[i]) * length / 2;
+    actor.states[i].center_m = center + Eigen::Vector3d(0, 0, actor.size_m.z() / 2);
+    actor.states[i].yaw_rad = yaws[i];
+    hitch[i] = center - Ahead(yaws[i]) * (length / 2 - 1.0);
+  }
+  FillMotion(&actor, step_s);
+  if (!pulls) {
+    actors.push_back(std::move(actor));
+    return actors;
+  }
+  TrafficActor trailer = ActorOf(track);
+  trailer.id += ".trailer";
+  actor.actor_class = ActorClass::kTruck;
+  // From the hitch: one metre to the tractor's rear, the gap, the trailer.
+  trailer.size_m.x() = track.size_m.x() - length - kTrailerGap_m;
+  const double to_center = 1.0 + kTrailerGap_m + trailer.size_m.x() / 2;
+  const std::vector<double> trailer_yaws =
+      PulledHeadings(hitch, 1.0 + kTrailerGap_m + 0.75 * trailer.size_m.x(), yaw);
+  for (size_t i = 0; i < path.size(); ++i) {
+    trailer.states[i].center_m = hitch[i] - Ahead(trailer_yaws[i]) * to_center +
+                                 Eigen::Vector3d(0, 0, trailer.size_m.z() / 2);
+    trailer.states[i].yaw_rad = trailer_yaws[i];
+  }
+  FillMotion(&trailer, step_s);
+  actors.push_back(std::move(actor));
+  actors.push_back(std::move(trailer));
+  return actors;
+}
+
+}  // namespace athanor
