@@ -70,7 +70,7 @@ Vector3f DrawShirt(Random* random) {
 }
 
 // One phase, near the wanted size, standing on z = 0.
-void Shape(const ActorLook& look, float phase, SolidBuilder* out) {
+void Shape(const ActorLook& look, bool walks, float phase, SolidBuilder* out) {
   const Vector3f size = look.size_m.cast<float>();
   Random style = StyleOf(look.seed);
   Random random(MixBits(look.seed ^ 0x7368617065ull));
@@ -103,19 +103,19 @@ void Shape(const ActorLook& look, float phase, SolidBuilder* out) {
       return ShapeBicycle(size, look.rider, phase, paint, &random, out);
     case ActorClass::kPedestrian:
       paint.body = DrawShirt(&random);
-      return ShapePerson(DrawPersonStyle(look.size_m, &style), size, look.walks, phase, paint,
-                         &random, out);
+      return ShapePerson(DrawPersonStyle(look.size_m, &style), size, walks, phase, paint, &random,
+                         out);
     case ActorClass::kConstructionWorker:
-      return ShapePerson(PersonStyle::kWorker, size, look.walks, phase, paint, &random, out);
+      return ShapePerson(PersonStyle::kWorker, size, walks, phase, paint, &random, out);
     case ActorClass::kScooter:
       paint.body = DrawShirt(&random);
       return ShapePerson(PersonStyle::kScooter, size, false, phase, paint, &random, out);
     case ActorClass::kStroller:
       paint.body = DrawShirt(&random);
-      return ShapePerson(PersonStyle::kStroller, size, look.walks, phase, paint, &random, out);
+      return ShapePerson(PersonStyle::kStroller, size, walks, phase, paint, &random, out);
     case ActorClass::kWheelchair:
       paint.body = DrawShirt(&random);
-      return ShapePerson(PersonStyle::kWheelchair, size, look.walks, phase, paint, &random, out);
+      return ShapePerson(PersonStyle::kWheelchair, size, walks, phase, paint, &random, out);
     case ActorClass::kDog: {
       const float t = random.Uniform();
       paint.body = t < 0.3f   ? Vector3f(0.03f, 0.025f, 0.02f)
@@ -157,12 +157,14 @@ ActorModel BuildActor(const ActorLook& look) {
     case ActorClass::kConstructionWorker:
     case ActorClass::kStroller:
     case ActorClass::kWheelchair:
-      phases = look.walks ? kWalkPhases : 1;
+      phases = kWalkPhases;
+      model.stands = true;
       model.cycle_m = static_cast<float>(0.82 * look.size_m.z());
       break;
     case ActorClass::kDog:
     case ActorClass::kSheep:
-      phases = look.walks ? kWalkPhases : 1;
+      phases = kWalkPhases;
+      model.stands = true;
       model.cycle_m = static_cast<float>(1.1 * look.size_m.z());
       break;
     case ActorClass::kBicycle:
@@ -172,10 +174,12 @@ ActorModel BuildActor(const ActorLook& look) {
     default:
       break;
   }
-  std::vector<SolidBuilder> builders(phases);
+  std::vector<SolidBuilder> builders(phases + (model.stands ? 1 : 0));
   Vector3f low = Vector3f::Constant(1e9f), high = -low;
-  for (int i = 0; i < phases; ++i) {
-    Shape(look, static_cast<float>(i) / static_cast<float>(phases), &builders[i]);
+  for (size_t i = 0; i < builders.size(); ++i) {
+    const bool walks = static_cast<int>(i) < phases;
+    Shape(look, walks, walks ? static_cast<float>(i) / static_cast<float>(phases) : 0.02f,
+          &builders[i]);
     Vector3f own_low, own_high;
     builders[i].Bounds(&own_low, &own_high);
     low = low.cwiseMin(own_low);
@@ -185,7 +189,7 @@ ActorModel BuildActor(const ActorLook& look) {
   const Vector3f offset = -0.5f * (high + low).cwiseProduct(scale);
   for (SolidBuilder& builder : builders) {
     builder.Transform(scale, offset);
-    model.phases.push_back(builder.Build());
+    model.meshes.push_back(builder.Build());
   }
   return model;
 }

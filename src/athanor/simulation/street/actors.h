@@ -23,10 +23,13 @@ struct ActorLook {
 };
 
 struct ActorModel {
-  // One mesh per phase of a step; just one for what does not bend. Mesh frame = box frame: origin
-  // in the middle of the box, x forward, z up. All phases together fill the box exactly; every
-  // surface is closed; material 0 is the one that gives the actor its colour.
-  std::vector<Mesh> phases;
+  // One mesh per phase of a step, and then, when `stands`, one of the actor standing still; just
+  // one mesh for what does not bend. Mesh frame = box frame: origin in the middle of the box, x
+  // forward, z up. All together fill the box exactly; every surface is closed; material 0 is the
+  // one that gives the actor its colour.
+  std::vector<Mesh> meshes;
+  bool stands = false;
+  int num_phases() const { return static_cast<int>(meshes.size()) - (stands ? 1 : 0); }
   // Metres that the actor covers in one cycle of phases.
   float cycle_m = 1;
   std::string category;  // in nuScenes' words: "vehicle.car", "animal"

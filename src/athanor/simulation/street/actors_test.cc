@@ -88,11 +88,10 @@ TEST(Actors, FillTheirBoxesAndAreClosed) {
       look.size_m = DrawSize(look.actor_class, &random);
       look.seed = MixBits(seed * 100 + c);
       look.rider = seed % 3 != 0;
-      look.walks = seed % 4 != 0;
       const ActorModel model = BuildActor(look);
       SCOPED_TRACE(StrCat(ActorClassName(look.actor_class), " ", seed));
       Vector3f low = Vector3f::Constant(1e9f), high = -low;
-      for (const Mesh& mesh : model.phases) {
+      for (const Mesh& mesh : model.meshes) {
         CheckMesh(mesh, "actor");
         EXPECT_TRUE(IsClosed(mesh));
         EXPECT_GT(SignedVolume(mesh), 0) << "faces look inwards";
@@ -117,7 +116,7 @@ TEST(Actors, EverySeedLooksDifferentAndTheSameSeedTheSame) {
     look.size_m = DrawSize(look.actor_class, &random);
     const auto numbers = [&](uint64_t seed) {
       look.seed = seed;
-      const Mesh mesh = BuildActor(look).phases.front();
+      const Mesh mesh = BuildActor(look).meshes.front();
       std::vector<float> all;
       for (const Vector3f& v : mesh.vertices) all.insert(all.end(), v.data(), v.data() + 3);
       for (const SurfaceMaterial& m : mesh.materials) {
@@ -135,7 +134,7 @@ TEST(Actors, PartsAndReflectorsAreThere) {
   ActorLook look;
   look.size_m = {4.5, 1.9, 1.5};
   look.seed = 2;
-  const Mesh car = BuildActor(look).phases.front();
+  const Mesh car = BuildActor(look).meshes.front();
   for (const char* part : {"body", "cabin", "wheel", "light", "plate", "mirror"}) {
     EXPECT_THAT(car.parts, testing::Contains(part));
   }
@@ -148,10 +147,10 @@ TEST(Actors, PartsAndReflectorsAreThere) {
   EXPECT_TRUE(has_reflector(car));
   look.actor_class = ActorClass::kCone;
   look.size_m = {0.4, 0.4, 0.8};
-  EXPECT_TRUE(has_reflector(BuildActor(look).phases.front()));
+  EXPECT_TRUE(has_reflector(BuildActor(look).meshes.front()));
   look.actor_class = ActorClass::kConstructionWorker;
   look.size_m = {0.7, 0.7, 1.8};
-  EXPECT_TRUE(has_reflector(BuildActor(look).phases.front()));
+  EXPECT_TRUE(has_reflector(BuildActor(look).meshes.front()));
 }
 
 TEST(Actors, CategoriesAndAttributesAreThoseOfNuScenes) {

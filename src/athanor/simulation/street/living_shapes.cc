@@ -169,6 +169,7 @@ void ShapePerson(PersonStyle style, const Vector3f& size_m, bool walking, float 
   const bool long_hair = random->Uniform() < 0.4f;
   const float stride = random->Uniform(0.38f, 0.52f) * (child ? 1.15f : 1.0f);
   const bool bag = !worker && !police && random->Uniform() < 0.35f;
+  const bool telephone = random->Uniform() < 0.4f;  // looks at it while standing
   if (worker || police) clothes.skirt = false;
   const float h = size_m.z();
   if (style == PersonStyle::kWheelchair) {
@@ -224,7 +225,7 @@ void ShapePerson(PersonStyle style, const Vector3f& size_m, bool walking, float 
     x = -size_m.x() / 2 + 0.3f;
   } else if (!walking) {
     pose.shoulder[0] = 0.05f;
-    if (random->Uniform() < 0.4f) {  // looks at a telephone
+    if (telephone) {
       pose.shoulder[1] = 0.35f;
       pose.elbow[1] = 1.7f;
     }

@@ -1,5 +1,6 @@
 #include "athanor/simulation/street/solid.h"
 
+#include <Eigen/Geometry>
 #include <algorithm>
 #include <cmath>
 #include <numbers>

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <Eigen/Core>
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -14,28 +15,29 @@
 
 namespace athanor {
 
+struct TownBuilding {
+  Eigen::Vector2d center_m = Eigen::Vector2d::Zero();
+  Eigen::Vector2d half_m = Eigen::Vector2d::Ones();  // along and across its front
+  double yaw_rad = 0;
+  double height_m = 0;
+};
+
 struct TownOptions {
   uint64_t seed = 0;
   // Only what lies within this distance of one of `around` is built; beyond come a skyline and
   // meadows.
   double radius_m = 170;
   std::vector<Eigen::Vector2d> around;
-  float buildings = 0.85f;    // share of the lots along the roads that are built on
-  float tree_spacing_m = 13;  // along sidewalks
-  float lamp_spacing_m = 30;  // street lamps
-  bool night = false;         // lamps shine
+  float buildings = 0.85f;              // share of the lots along the roads that are built on
+  float tree_spacing_m = 13;            // along sidewalks
+  float lamp_spacing_m = 30;            // street lamps
+  std::vector<TownBuilding> keep_free;  // where actors will be: nothing is put there
+  bool night = false;                   // lamps shine
 };
 
 // What a pixel of the static world belongs to; actors have ids of their own.
 enum class TownPart { kGround, kRoad, kMarking, kSidewalk, kBuilding, kVegetation, kPole, kSignal };
 inline constexpr int kNumTownParts = 8;
-
-struct TownBuilding {
-  Eigen::Vector2d center_m;
-  Eigen::Vector2d half_m;  // along and across its front
-  double yaw_rad = 0;
-  double height_m = 0;
-};
 
 // A head of a traffic light: which of its three lamps shines follows from the state of the network.
 struct TownSignal {
