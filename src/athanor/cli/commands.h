@@ -15,6 +15,7 @@ CommandAction SetUpSceneEval(CLI::App& app);
 CommandAction SetUpSceneRender(CLI::App& app);
 CommandAction SetUpSceneInfo(CLI::App& app);
 CommandAction SetUpSceneExport(CLI::App& app);
+CommandAction SetUpSimStreet(CLI::App& app);
 CommandAction SetUpDoctor(CLI::App& app);
 CommandAction SetUpDemo(CLI::App& app);
 

@@ -32,11 +32,15 @@ const Command kCommands[] = {
     {"scene", "render", "Render pictures of a scene along a camera path", SetUpSceneRender},
     {"scene", "info", "Say what is in a scene", SetUpSceneInfo},
     {"scene", "export", "Write a scene in another format", SetUpSceneExport},
+    {"sim", "street",
+     "Simulate driving logs: streets, traffic, cameras and LiDAR, with exact truth",
+     SetUpSimStreet},
     {"", "demo", "Make a small capture, reconstruct it, score it and show it", SetUpDemo},
     {"", "doctor", "Say what this machine offers, and test every kernel on it", SetUpDoctor},
 };
 
 const std::map<std::string, std::string> kGroupHelp = {
+    {"sim", "Simulated worlds with exact truth"},
     {"scene", "Photographs to 3D Gaussian scenes, and what to do with them"},
 };
 
