@@ -29,7 +29,7 @@ constexpr TypeRange kTypes[] = {
      {1.62, 1.95},
      {1.42, 1.85},
      {2.0, 3.2},
-     {3.8, 5.0},
+     {2.2, 2.9},
      {36, 55},
      1.6},
     {ActorClass::kVan,
@@ -39,7 +39,7 @@ constexpr TypeRange kTypes[] = {
      {1.9, 2.1},
      {1.9, 2.7},
      {1.6, 2.4},
-     {3.6, 4.6},
+     {2.1, 2.8},
      {32, 45},
      1.8},
     {ActorClass::kTruck,
@@ -49,7 +49,7 @@ constexpr TypeRange kTypes[] = {
      {2.2, 2.5},
      {2.8, 3.8},
      {0.9, 1.4},
-     {3.2, 4.2},
+     {1.8, 2.4},
      {25, 28},
      2.5},
     {ActorClass::kBus,
@@ -59,7 +59,7 @@ constexpr TypeRange kTypes[] = {
      {2.45, 2.55},
      {3.0, 3.4},
      {0.9, 1.3},
-     {3.0, 4.0},
+     {1.7, 2.3},
      {25, 28},
      2.5},
     {ActorClass::kTrailer,
@@ -69,7 +69,7 @@ constexpr TypeRange kTypes[] = {
      {2.5, 2.55},
      {3.6, 4.0},
      {0.7, 1.0},
-     {3.0, 4.0},
+     {1.7, 2.3},
      {24, 26},
      2.5},
     {ActorClass::kMotorcycle,
@@ -79,7 +79,7 @@ constexpr TypeRange kTypes[] = {
      {0.7, 0.9},
      {1.4, 1.7},
      {3.5, 5.5},
-     {5.0, 7.0},
+     {2.4, 3.0},
      {36, 60},
      1.5},
     {ActorClass::kBicycle,
@@ -89,7 +89,7 @@ constexpr TypeRange kTypes[] = {
      {0.55, 0.7},
      {1.6, 1.85},
      {0.9, 1.3},
-     {2.5, 3.5},
+     {1.8, 2.5},
      {4.0, 7.0},
      0.8},
 };
@@ -112,9 +112,11 @@ void WriteTypes(std::ostream& out, Random* random) {
           << Between(random, range.decel) << "\" emergencyDecel=\"8\" maxSpeed=\""
           << Between(random, range.max_speed) << "\" minGap=\"" << range.min_gap << "\" sigma=\""
           << sigma << "\" tau=\"" << tau << "\" impatience=\"" << impatience << "\" lcAssertive=\""
-          << assertive << "\" speedFactor=\"normc(1.0,0.10,0.75,1.25)\""
-          << " latAlignment=\"" << (range.actor_class == ActorClass::kBicycle ? "right" : "center")
-          << "\"/>\n";
+          << assertive
+          << "\" speedFactor=\"normc(1.0,0.10,0.75,1.25)\""
+          // Nobody moves sideways while standing.
+          << " lcMaxSpeedLatStanding=\"0\" lcMaxSpeedLatFactor=\"0.2\" latAlignment=\""
+          << (range.actor_class == ActorClass::kBicycle ? "right" : "center") << "\"/>\n";
     }
   }
   for (int i = 0; i < kPedestrianTypes; ++i) {

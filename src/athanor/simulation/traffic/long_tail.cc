@@ -36,14 +36,15 @@ class Planner {
     FindNearEdges();
     Park();
     const double logs = (num_steps_ - 1) * options_.step_s / 20;  // frequencies are per 20 s
-    Repeat(options_.shrubs * logs, [&] { Shrub(); });
-    Repeat(options_.bags * logs, [&] { Bag(); });
-    Repeat(options_.road_works * logs, [&] { RoadWorks(); });
-    Repeat(options_.cargo * logs, [&] { Cargo(); });
-    Repeat(options_.small_wheels * logs, [&] { SmallWheels(); });
+    // What stops the traffic takes its places first.
+    Repeat(options_.sheep * logs, [&] { Sheep(); });
     Repeat(options_.dogs * logs, [&] { Dog(); });
     Repeat(options_.jaywalkers * logs, [&] { Jaywalker(); });
-    Repeat(options_.sheep * logs, [&] { Sheep(); });
+    Repeat(options_.cargo * logs, [&] { Cargo(); });
+    Repeat(options_.road_works * logs, [&] { RoadWorks(); });
+    Repeat(options_.bags * logs, [&] { Bag(); });
+    Repeat(options_.small_wheels * logs, [&] { SmallWheels(); });
+    Repeat(options_.shrubs * logs, [&] { Shrub(); });
     return std::move(plan_);
   }
 
@@ -245,7 +246,7 @@ class Planner {
       if (s < 15 || s > length - 15) continue;
       bool used = false;
       for (const Encounter& other : used_) {
-        used |= other.edge == lane.edge && std::abs(other.position_m - s) < 30;
+        used |= other.edge == lane.edge && std::abs(other.position_m - s) < 20;
       }
       if (!used) found.push_back({lane.edge, s, time, state.speed_mps});
     }

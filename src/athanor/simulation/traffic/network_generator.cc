@@ -459,6 +459,8 @@ TrafficNetwork GenerateNetwork(const NetworkOptions& options, const fs::path& fo
                                  (folder / "plain.edg.xml").string(),
                                  "--connection-files",
                                  (folder / "plain.con.xml").string(),
+                                 "--type-files",
+                                 (folder / "plain.typ.xml").string(),
                                  "--output-file",
                                  aside.string(),
                                  "--no-turnarounds.except-deadend",

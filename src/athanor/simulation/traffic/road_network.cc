@@ -184,9 +184,23 @@ class Reader {
     RoadLane lane;
     lane.id = element.Text("id");
     lane.edge = edge;
-    lane.index = static_cast<int>(net_.edges[edge].lanes.size());
-    if (element.Integer("index", 0, kMaxIndex) != lane.index) {
-      element.Fail(StrCat("'", lane.id, "': expected index ", lane.index));
+    lane.index = element.Integer("index", 0, kMaxIndex);
+    // Inside junctions numbers may be left out, and netconvert repeats some; the id has the true
+    // one.
+    if (net_.edges[edge].inside_junction) {
+      const size_t mark = lane.id.rfind('_');
+      const char* const end = lane.id.data() + lane.id.size();
+      int index = -1;
+      if (mark == lane.id.npos ||
+          std::from_chars(lane.id.data() + mark + 1, end, index).ptr != end || index < 0) {
+        element.Fail(StrCat("'", lane.id, "': expected an id that ends in _NUMBER"));
+      }
+      lane.index = index;
+    }
+    const auto& before = net_.edges[edge].lanes;
+    if (!before.empty() && net_.lanes[before.back()].index >= lane.index) {
+      element.Fail(
+          StrCat("'", lane.id, "': expected an index above ", net_.lanes[before.back()].index));
     }
     lane.kind = KindOf(element, raw_edges_[edge].function);
     lane.speed_mps = element.Number("speed", 0, 1000);
@@ -250,10 +264,11 @@ class Reader {
     const int edge = net_.FindEdge(edge_id);
     ATHANOR_CHECK(edge >= 0, name_, ": a connection names the edge '", edge_id,
                   "', which is not there");
-    ATHANOR_CHECK(index < static_cast<int>(net_.edges[edge].lanes.size()), name_,
-                  ": a connection names lane ", index, " of edge '", edge_id, "', which has ",
-                  net_.edges[edge].lanes.size());
-    return net_.edges[edge].lanes[index];
+    for (const int lane : net_.edges[edge].lanes) {
+      if (net_.lanes[lane].index == index) return lane;
+    }
+    throw Error(StrCat(name_, ": a connection names lane ", index, " of edge '", edge_id,
+                       "', which is not there"));
   }
 
   void ResolveConnections() {

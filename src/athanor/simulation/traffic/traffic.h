@@ -37,7 +37,7 @@ struct NetworkOptions {
   float block_m = 110;             // length of a block
   float curviness = 0.5f;          // 0 = straight roads
   float roundabouts = 0.4f;        // share of the town's junctions that are roundabouts
-  float roundabout_radius_m = 16;  // mean radius; each varies by a third
+  float roundabout_radius_m = 18;  // mean radius; each varies by a third
   bool parking = true;             // parking strips along residential roads
 };
 void Describe(NetworkOptions& options, OptionList& list);

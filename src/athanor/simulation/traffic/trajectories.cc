@@ -12,6 +12,7 @@ namespace {
 constexpr double kSmooth_s = 0.25;       // standard deviation
 constexpr double kRearAxleShare = 0.84;  // of the length, behind the front bumper
 constexpr double kWalkerTurn_m = 0.35;   // walkers turn while they go so far
+constexpr double kSteepestFront = 0.6;   // sideways over ahead: steering of 31 degrees
 constexpr double kTractorLength_m = 6.0;
 constexpr double kTrailerGap_m = 0.7;
 
@@ -46,28 +47,41 @@ std::vector<Eigen::Vector3d> SmoothPath(const std::vector<RawState>& states, dou
 }
 
 // Headings of a body whose front is pulled along `path` and whose axle, `length_m` behind, does not
-// slip sideways. Unwrapped.
-std::vector<double> PulledHeadings(const std::vector<Eigen::Vector3d>& path, double length_m,
-                                   double yaw_rad) {
-  std::vector<double> yaws(path.size());
-  Eigen::Vector2d axle;
-  for (size_t i = 0; i < path.size(); ++i) {
-    const Eigen::Vector2d front = path[i].head<2>();
+// slip sideways. Unwrapped. The front itself goes at most `steepest` times as far sideways as ahead
+// (0: no limit),
+// as wheels turn: where SUMO moves a standing vehicle sideways, `path` is bent such that it catches
+// up when it drives.
+std::vector<double> PulledHeadings(std::vector<Eigen::Vector3d>* path, double length_m,
+                                   double yaw_rad, double steepest) {
+  std::vector<double> yaws(path->size());
+  Eigen::Vector2d axle = Eigen::Vector2d::Zero(), front = axle;
+  for (size_t i = 0; i < path->size(); ++i) {
     if (i == 0) {
+      front = (*path)[0].head<2>();
       axle = front - length_m * Eigen::Vector2d(std::cos(yaw_rad), std::sin(yaw_rad));
-    } else {
-      // In small pieces, so that the result does not depend on the step.
-      const Eigen::Vector2d before = path[i - 1].head<2>();
-      constexpr int kPieces = 4;
-      for (int k = 1; k <= kPieces; ++k) {
-        const Eigen::Vector2d at = before + (front - before) * k / kPieces;
-        const Eigen::Vector2d back = axle - at;
-        if (back.norm() > 1e-9) axle = at + length_m * back.normalized();
-      }
-      const Eigen::Vector2d ahead = front - axle;
-      yaw_rad += WrapAngle(std::atan2(ahead.y(), ahead.x()) - yaw_rad);
     }
+    // In small pieces, so that the result hardly depends on the step.
+    constexpr int kPieces = 4;
+    const Eigen::Vector2d move = (*path)[i].head<2>() - front;
+    Eigen::Vector2d left_over = move;
+    for (int k = kPieces; k >= 1 && move.norm() > 1e-9; --k) {
+      const Eigen::Vector2d ahead = (front - axle) / length_m;
+      const Eigen::Vector2d side(-ahead.y(), ahead.x());
+      const Eigen::Vector2d wanted = left_over / k;
+      const double along = wanted.dot(ahead);
+      const double most = steepest * std::abs(along);
+      const Eigen::Vector2d step =
+          along * ahead +
+          (steepest > 0 ? std::clamp(wanted.dot(side), -most, most) : wanted.dot(side)) * side;
+      front += step;
+      left_over -= step;
+      const Eigen::Vector2d back = axle - front;
+      if (back.norm() > 1e-9) axle = front + length_m * back.normalized();
+    }
+    const Eigen::Vector2d ahead = front - axle;
+    yaw_rad += WrapAngle(std::atan2(ahead.y(), ahead.x()) - yaw_rad);
     yaws[i] = yaw_rad;
+    (*path)[i].head<2>() = front;
   }
   return yaws;
 }
@@ -114,11 +128,11 @@ void FillMotion(TrafficActor* actor, double step_s) {
 std::vector<TrafficActor> SmoothTrack(const RawTrack& track, double step_s) {
   std::vector<TrafficActor> actors;
   if (track.states.empty()) return actors;
-  const std::vector<Eigen::Vector3d> path = SmoothPath(track.states, step_s);
+  std::vector<Eigen::Vector3d> path = SmoothPath(track.states, step_s);
   TrafficActor actor = ActorOf(track);
   const double yaw = track.states.front().yaw_rad;
   if (!IsVehicle(track.actor_class)) {
-    const std::vector<double> yaws = PulledHeadings(path, kWalkerTurn_m, yaw);
+    const std::vector<double> yaws = PulledHeadings(&path, kWalkerTurn_m, yaw, 0);
     for (size_t i = 0; i < path.size(); ++i) {
       actor.states[i].center_m = path[i] + Eigen::Vector3d(0, 0, track.size_m.z() / 2);
       actor.states[i].yaw_rad = yaws[i];
@@ -130,7 +144,8 @@ std::vector<TrafficActor> SmoothTrack(const RawTrack& track, double step_s) {
   const bool pulls = track.actor_class == ActorClass::kTrailer &&
                      track.size_m.x() > kTractorLength_m + kTrailerGap_m + 3;
   const double length = pulls ? kTractorLength_m : track.size_m.x();
-  const std::vector<double> yaws = PulledHeadings(path, kRearAxleShare * length, yaw);
+  const std::vector<double> yaws =
+      PulledHeadings(&path, kRearAxleShare * length, yaw, kSteepestFront);
   actor.size_m.x() = length;
   std::vector<Eigen::Vector3d> hitch(path.size());
   for (size_t i = 0; i < path.size(); ++i) {
@@ -150,8 +165,9 @@ std::vector<TrafficActor> SmoothTrack(const RawTrack& track, double step_s) {
   // From the hitch: one metre to the tractor's rear, the gap, the trailer.
   trailer.size_m.x() = track.size_m.x() - length - kTrailerGap_m;
   const double to_center = 1.0 + kTrailerGap_m + trailer.size_m.x() / 2;
+  // The coupling turns freely.
   const std::vector<double> trailer_yaws =
-      PulledHeadings(hitch, 1.0 + kTrailerGap_m + 0.75 * trailer.size_m.x(), yaw);
+      PulledHeadings(&hitch, 1.0 + kTrailerGap_m + 0.75 * trailer.size_m.x(), yaw, 0);
   for (size_t i = 0; i < path.size(); ++i) {
     trailer.states[i].center_m = hitch[i] - Ahead(trailer_yaws[i]) * to_center +
                                  Eigen::Vector3d(0, 0, trailer.size_m.z() / 2);
