@@ -187,9 +187,18 @@ ActorModel BuildActor(const ActorLook& look) {
   }
   const Vector3f scale = look.size_m.cast<float>().cwiseQuotient(high - low);
   const Vector3f offset = -0.5f * (high + low).cwiseProduct(scale);
+  // Age and dirt: nothing is quite as bright as when it was new.
+  Random wear(MixBits(look.seed ^ 0x77656172ull));
+  std::vector<float> brightness;
   for (SolidBuilder& builder : builders) {
     builder.Transform(scale, offset);
-    model.meshes.push_back(builder.Build());
+    Mesh& mesh = model.meshes.emplace_back(builder.Build());
+    while (brightness.size() < mesh.materials.size())
+      brightness.push_back(wear.Uniform(0.78f, 1.04f));
+    for (size_t i = 0; i < mesh.materials.size(); ++i) {
+      mesh.materials[i].color *= brightness[i];
+      mesh.materials[i].second_color *= brightness[i];
+    }
   }
   return model;
 }

@@ -1,9 +1,12 @@
 #include "athanor/simulation/street/street_log.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cmath>
+#include <memory>
 #include <numbers>
 #include <optional>
 #include <set>
@@ -73,7 +76,8 @@ StreetWeather DrawWeather(const std::string& wanted, uint64_t seed) {
                         : StreetWeather::kFog;
 }
 
-// Generated networks leave no files behind: netconvert writes the time of day into its own.
+// Generated networks leave no files behind. Not in the data set's folder, whose path may have
+// spaces: netconvert takes them for the ends of names.
 class TemporaryFolder {
  public:
   explicit TemporaryFolder(fs::path path) : path_(std::move(path)) {
@@ -84,6 +88,8 @@ class TemporaryFolder {
     std::error_code ignored;
     fs::remove_all(path_, ignored);
   }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
   const fs::path& path() const { return path_; }
 
  private:
@@ -93,9 +99,10 @@ class TemporaryFolder {
 struct DrawnNetwork {
   TrafficNetwork network;
   std::string kind;
+  std::unique_ptr<TemporaryFolder> files;  // of generated ones, while SUMO needs them
 };
 
-DrawnNetwork DrawNetwork(const StreetOptions& options, uint64_t seed, const fs::path& folder) {
+DrawnNetwork DrawNetwork(const StreetOptions& options, uint64_t seed) {
   Random random(MixBits(seed ^ 0x6e6574776f726bull));
   DrawnNetwork drawn;
   drawn.kind = options.network;
@@ -113,8 +120,9 @@ DrawnNetwork DrawNetwork(const StreetOptions& options, uint64_t seed, const fs::
   NetworkOptions network;
   network.kind = drawn.kind;
   network.seed = static_cast<int64_t>(random.NextBits());
-  const TemporaryFolder temporary(folder / ".network");
-  drawn.network = GenerateNetwork(network, temporary.path());
+  drawn.files = std::make_unique<TemporaryFolder>(
+      fs::temp_directory_path() / StrCat("athanor-network-", getpid(), "-", HexDigits(seed)));
+  drawn.network = GenerateNetwork(network, drawn.files->path());
   return drawn;
 }
 
@@ -203,7 +211,7 @@ class SceneMaker {
     TrafficLog traffic;
     {
       const Stopwatch watch(&report_->traffic_s);
-      drawn = DrawNetwork(options_, seed_, folder_);
+      drawn = DrawNetwork(options_, seed_);
       TrafficOptions traffic_options = options_.traffic;
       traffic_options.seed = static_cast<int64_t>(seed_ >> 33);
       traffic_options.duration_s = options_.seconds + 0.2f;

@@ -48,8 +48,12 @@ class TownBuilder {
                       lane.kind == LaneKind::kSidewalk ? GroundMap::kSidewalk : GroundMap::kRoad);
       }
     }
-    for (const int i : junctions_)
+    for (const int i : junctions_) {
       map_.MarkPolygon(roads.junctions[i].shape, 0.3, GroundMap::kRoad);
+    }
+    for (const TownBuilding& taken : options.keep_free) {
+      map_.MarkRectangle(taken, GroundMap::kBuilt);
+    }
   }
 
   Town Build() {
