@@ -40,6 +40,7 @@ constexpr int kCameraIntervals = 6;  // pictures per key interval: 12 a second
 // Scenes begin an hour apart.
 constexpr int64_t kEpoch_us = 1'700'000'000'000'000, kSceneInterval_us = 3'600'000'000;
 constexpr int kSurfacePoints = 48;
+constexpr int kTrafficAttempts = 4;
 
 class Stopwatch {
  public:
@@ -211,13 +212,24 @@ class SceneMaker {
     TrafficLog traffic;
     {
       const Stopwatch watch(&report_->traffic_s);
-      drawn = DrawNetwork(options_, seed_);
-      TrafficOptions traffic_options = options_.traffic;
-      traffic_options.seed = static_cast<int64_t>(seed_ >> 33);
-      traffic_options.duration_s = options_.seconds + 0.2f;
-      if (traffic_options.wish == "any" && drawn.kind == "roundabout")
-        traffic_options.wish = "roundabout";
-      traffic = RunTraffic(drawn.network, traffic_options);
+      // Some traffic has no car that stays long enough: then another.
+      for (int attempt = 0;; ++attempt) {
+        const uint64_t seed = MixBits(seed_ + static_cast<uint64_t>(attempt));
+        drawn = DrawNetwork(options_, seed);
+        TrafficOptions traffic_options = options_.traffic;
+        traffic_options.seed = static_cast<int64_t>(seed >> 33);
+        traffic_options.duration_s = options_.seconds + 0.2f;
+        if (traffic_options.wish == "any" && drawn.kind == "roundabout") {
+          traffic_options.wish = "roundabout";
+        }
+        try {
+          traffic = RunTraffic(drawn.network, traffic_options);
+          break;
+        } catch (const Error& error) {
+          if (attempt + 1 >= kTrafficAttempts) throw;
+          LogWarning(StrCat(name_, ": ", error.what(), "; trying other traffic"));
+        }
+      }
     }
     const Stopwatch watch(&report_->build_s);
     kind_ = drawn.kind;
