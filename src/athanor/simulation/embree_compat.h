@@ -43,11 +43,12 @@ inline void Intersect16(const int* valid, RTCScene scene, RTCRayHit16* rays, boo
       coherent ? RTC_INTERSECT_CONTEXT_FLAG_COHERENT : RTC_INTERSECT_CONTEXT_FLAG_INCOHERENT;
   rtcIntersect16(valid, scene, &context, rays);
 }
-inline void Occluded16(const int* valid, RTCScene scene, RTCRay16* rays, bool coherent) {
+// Embree 3.13's occlusion of coherent packets never returns for some packets in worlds of
+// instances, so all are cast as scattered ones.
+inline void Occluded16(const int* valid, RTCScene scene, RTCRay16* rays, bool /*coherent*/) {
   RTCIntersectContext context;
   rtcInitIntersectContext(&context);
-  context.flags =
-      coherent ? RTC_INTERSECT_CONTEXT_FLAG_COHERENT : RTC_INTERSECT_CONTEXT_FLAG_INCOHERENT;
+  context.flags = RTC_INTERSECT_CONTEXT_FLAG_INCOHERENT;
   rtcOccluded16(valid, scene, &context, rays);
 }
 #endif

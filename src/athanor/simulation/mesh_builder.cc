@@ -63,15 +63,14 @@ int FindOrAdd(std::vector<std::string>* parts, std::string_view name) {
   return static_cast<int>(parts->size()) - 1;
 }
 
-// Drops the axis along which the normal is largest: a box projection that keeps metres.
+}  // namespace
+
 Vector2f BoxProjection(const Vector3f& point, const Vector3f& normal) {
   const Vector3f n = normal.cwiseAbs();
   if (n.z() >= n.x() && n.z() >= n.y()) return {point.x(), point.y()};
   if (n.x() >= n.y()) return {point.y(), point.z()};
   return {point.x(), point.z()};
 }
-
-}  // namespace
 
 std::vector<std::array<uint32_t, 3>> Triangulate(const std::vector<Vector2f>& outline) {
   std::vector<std::array<uint32_t, 3>> triangles;

@@ -111,6 +111,10 @@ class MeshBuilder {
 // `outline`. A polygon that crosses itself gets some cover of it, never an endless loop.
 std::vector<std::array<uint32_t, 3>> Triangulate(const std::vector<Eigen::Vector2f>& outline);
 
+// Texture coordinates for surfaces that have none: the point without the axis along which the
+// normal is largest. Keeps metres.
+Eigen::Vector2f BoxProjection(const Eigen::Vector3f& point, const Eigen::Vector3f& normal);
+
 // Smallest box around the vertices: minimum and maximum. Throws Error for a mesh without any.
 std::array<Eigen::Vector3f, 2> BoundsOf(const Mesh& mesh);
 

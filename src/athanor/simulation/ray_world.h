@@ -29,7 +29,7 @@ struct RayHit {
   uint16_t part = 0;         // into Mesh::parts
   uint16_t material = 0;     // into Mesh::materials
   Eigen::Vector3f position;  // mesh frame, for patterns
-  Eigen::Vector2f uv;        // when the mesh has it
+  Eigen::Vector2f uv;        // where the mesh has none: position without the normal's main axis
   Eigen::Vector3f normal;    // world frame, unit, towards the ray's origin; smooth when the mesh is
   Eigen::Vector3f geometric_normal;  // of the triangle itself
 };

@@ -36,8 +36,8 @@ struct RenderedView {
   Image image;                       // RGB
   FloatImage depth_m;                // along the camera's z axis; 0: nothing hit
   ImageOf<int32_t> object;           // MeshInstance::object; -1: nothing hit
+  ImageOf<int32_t> instance;         // into RayWorld::instances(), whose mesh names the parts; -1
   ImageOf<uint16_t> part, material;  // of that object's mesh; 0 where nothing is hit
-  ImageOf<int16_t> instance_mesh;    // mesh of the instance, for names of parts; -1
   ImageOf<int8_t> normal;            // 3 channels, world frame, times 127; 0 where nothing is hit
 };
 
@@ -46,23 +46,10 @@ struct RenderedView {
 Image ClassImage(const RenderedView& view, const std::vector<uint8_t>& class_of_object,
                  uint8_t none = 0);
 
-// Holds the direction of every pixel of one camera. Thread-safe.
-class CameraRays {
- public:
-  // Throws Error for a camera that is not valid. Pixels outside the model's domain stay black.
-  explicit CameraRays(const Camera& camera);
-  ~CameraRays();
-  const Camera& camera() const { return camera_; }
-  // [height, width + 1, 3] unit-z directions at pixel centres; z = 0: no light falls there.
-  const std::vector<float>& directions() const { return directions_; }
-
- private:
-  Camera camera_;
-  std::vector<float> directions_;
-};
-
-// Renders `camera` at a pose. Tables of the last cameras are kept.
-// Throws Error for a camera or pose that is not finite.
+// Renders `camera` at a pose. Pixels outside the camera model's domain are black and hit nothing.
+// The direction tables of the last cameras are kept, so a rig of a few costs nothing to repeat.
+// Thread-safe; uses all threads itself (base/parallel.h). Throws Error for a camera that is not
+// valid, a pose that is not finite, or options out of range.
 RenderedView RenderCamera(const RayWorld& world, const Lighting& lighting, const Camera& camera,
                           const Rigid3& camera_from_world, const RenderOptions& options = {});
 

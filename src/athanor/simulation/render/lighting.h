@@ -3,6 +3,7 @@
 #pragma once
 
 #include <Eigen/Core>
+#include <cstdint>
 #include <vector>
 
 namespace athanor {
@@ -44,6 +45,8 @@ struct Lighting {
   std::vector<Lamp> lamps;
   // Light that comes from everywhere however deep inside: what more bounces would bring.
   Eigen::Vector3f ambient = Eigen::Vector3f::Constant(0.02f);
+  // Share of the open sky's light that surfaces get which are seen only in mirrors or by bounces.
+  float sky_share_of_bounces = 0.5f;
   // Strength of what shines by itself at night: SurfaceMaterial::Pattern::kWindows lights this
   // share of its panes.
   float lit_windows = 0;

@@ -1,0 +1,23 @@
+// From light to bytes: tone curve, sRGB, sensor noise, and rain in the air. Internal to render/.
+#pragma once
+
+#include <Eigen/Core>
+#include <cstdint>
+
+#include "athanor/media/image.h"
+#include "athanor/simulation/render/lighting.h"
+
+namespace athanor {
+
+// Linear up to 0.6, then a shoulder that never reaches 1; bright colours turn white.
+Eigen::Vector3f ToneCurve(const Eigen::Vector3f& light);
+// Linear 0..1 to a byte.
+uint8_t EncodeSrgb(float value);
+// The inverse, for tests and paint: a byte to linear 0..1.
+float DecodeSrgb(uint8_t value);
+// `counter` must be different for every pixel and picture.
+void AddSensorNoise(float deviation_dark, float deviation_bright, uint64_t counter, uint8_t* rgb);
+// Streaks of falling drops, as long as the exposure makes them.
+void DrawRain(const Lighting& lighting, uint64_t seed, Image* image);
+
+}  // namespace athanor
