@@ -133,7 +133,7 @@ void BM_CameraRays(benchmark::State& state) {
           const Eigen::Vector3f d = (world_from_camera.rotation * direction).cast<float>();
           packet.ray.Set(i, eye.data(), d.data(), 0, 600);
         }
-        street.world.Cast16(&packet, true);
+        street.world.Cast16(&packet);
         benchmark::DoNotOptimize(packet);
         rays += kRayPacketSize;
       }

@@ -9,20 +9,19 @@
 
 namespace athanor::embree {
 
-// What rays of one kind have in common: neighbours in one direction, or scattered.
+// Rays stay flagged as incoherent, which is the default: with the coherent flag, rtcOccluded16 of
+// Embree 3.13.5 never returned for packets towards the sun with some lanes switched off.
 #if ATHANOR_EMBREE_MAJOR >= 4
 inline void Intersect1(RTCScene scene, RTCRayHit* ray) { rtcIntersect1(scene, ray, nullptr); }
 inline void Occluded1(RTCScene scene, RTCRay* ray) { rtcOccluded1(scene, ray, nullptr); }
-inline void Intersect16(const int* valid, RTCScene scene, RTCRayHit16* rays, bool coherent) {
+inline void Intersect16(const int* valid, RTCScene scene, RTCRayHit16* rays) {
   RTCIntersectArguments arguments;
   rtcInitIntersectArguments(&arguments);
-  arguments.flags = coherent ? RTC_RAY_QUERY_FLAG_COHERENT : RTC_RAY_QUERY_FLAG_INCOHERENT;
   rtcIntersect16(valid, scene, rays, &arguments);
 }
-inline void Occluded16(const int* valid, RTCScene scene, RTCRay16* rays, bool coherent) {
+inline void Occluded16(const int* valid, RTCScene scene, RTCRay16* rays) {
   RTCOccludedArguments arguments;
   rtcInitOccludedArguments(&arguments);
-  arguments.flags = coherent ? RTC_RAY_QUERY_FLAG_COHERENT : RTC_RAY_QUERY_FLAG_INCOHERENT;
   rtcOccluded16(valid, scene, rays, &arguments);
 }
 #else
@@ -36,19 +35,14 @@ inline void Occluded1(RTCScene scene, RTCRay* ray) {
   rtcInitIntersectContext(&context);
   rtcOccluded1(scene, &context, ray);
 }
-inline void Intersect16(const int* valid, RTCScene scene, RTCRayHit16* rays, bool coherent) {
+inline void Intersect16(const int* valid, RTCScene scene, RTCRayHit16* rays) {
   RTCIntersectContext context;
   rtcInitIntersectContext(&context);
-  context.flags =
-      coherent ? RTC_INTERSECT_CONTEXT_FLAG_COHERENT : RTC_INTERSECT_CONTEXT_FLAG_INCOHERENT;
   rtcIntersect16(valid, scene, &context, rays);
 }
-// Embree 3.13's occlusion of coherent packets never returns for some packets in worlds of
-// instances, so all are cast as scattered ones.
-inline void Occluded16(const int* valid, RTCScene scene, RTCRay16* rays, bool /*coherent*/) {
+inline void Occluded16(const int* valid, RTCScene scene, RTCRay16* rays) {
   RTCIntersectContext context;
   rtcInitIntersectContext(&context);
-  context.flags = RTC_INTERSECT_CONTEXT_FLAG_INCOHERENT;
   rtcOccluded16(valid, scene, &context, rays);
 }
 #endif

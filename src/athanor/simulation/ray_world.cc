@@ -228,20 +228,20 @@ static_assert(offsetof(HitPacket, triangle) == offsetof(RTCHit16, primID));
 static_assert(offsetof(HitPacket, instance) == offsetof(RTCHit16, instID));
 static_assert(offsetof(RayHitPacket, hit) == offsetof(RTCRayHit16, hit));
 
-void RayWorld::Cast16(RayHitPacket* packet, bool coherent) const {
+void RayWorld::Cast16(RayHitPacket* packet) const {
   alignas(64) int valid[kRayPacketSize];
   for (int i = 0; i < kRayPacketSize; ++i) {
     valid[i] = packet->ray.far[i] >= packet->ray.near[i] ? -1 : 0;
     packet->hit.geometry[i] = kNoHit;
     packet->hit.instance[i] = kNoHit;
   }
-  embree::Intersect16(valid, state_->world, reinterpret_cast<RTCRayHit16*>(packet), coherent);
+  embree::Intersect16(valid, state_->world, reinterpret_cast<RTCRayHit16*>(packet));
 }
 
-void RayWorld::Occlude16(RayPacket* packet, bool coherent) const {
+void RayWorld::Occlude16(RayPacket* packet) const {
   alignas(64) int valid[kRayPacketSize];
   for (int i = 0; i < kRayPacketSize; ++i) valid[i] = packet->far[i] >= packet->near[i] ? -1 : 0;
-  embree::Occluded16(valid, state_->world, reinterpret_cast<RTCRay16*>(packet), coherent);
+  embree::Occluded16(valid, state_->world, reinterpret_cast<RTCRay16*>(packet));
 }
 
 RayHit RayWorld::Describe(uint32_t instance, uint32_t triangle, float u, float v, float distance,

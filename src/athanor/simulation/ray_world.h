@@ -64,11 +64,11 @@ class RayWorld {
   bool Occluded(const Eigen::Vector3f& origin, const Eigen::Vector3f& direction,
                 float max_distance) const;
 
-  // Sixteen rays at once, those with far >= near. `coherent`: neighbours, going almost the same
-  // way. Coordinates are world; the normals of hits are not (see HitPacket).
-  void Cast16(RayHitPacket* packet, bool coherent) const;
+  // Sixteen rays at once, those with far >= near. Coordinates are world; the normals of hits are
+  // not (see HitPacket).
+  void Cast16(RayHitPacket* packet) const;
   // far becomes negative where something is in between.
-  void Occlude16(RayPacket* packet, bool coherent) const;
+  void Occlude16(RayPacket* packet) const;
 
   // What a hit is on: instance, triangle and barycentric coordinates as a HitPacket has them.
   RayHit Describe(uint32_t instance, uint32_t triangle, float u, float v, float distance,

@@ -123,8 +123,8 @@ TEST(RayWorld, PacketsEqualSingleRays) {
     }
     packet.ray.Disable(3);
     RayPacket shadow = packet.ray;
-    world.Cast16(&packet, false);
-    world.Occlude16(&shadow, false);
+    world.Cast16(&packet);
+    world.Occlude16(&shadow);
     for (int i = 0; i < 16; ++i) {
       const RayHit hit = world.Cast(origin, directions[i], 30);
       ASSERT_EQ(packet.hit.IsHit(i), i != 3 && hit.instance >= 0);

@@ -154,7 +154,7 @@ class FrameRenderer {
       directions[i] = WorldDirection(direction);
       packet.ray.Set(i, eye_.data(), directions[i].data(), 0, options_.max_distance_m);
     }
-    world_.Cast16(&packet, false);
+    world_.Cast16(&packet);
 
     RayPacket sun_rays;
     Vector3f sun[kRayPacketSize];
@@ -196,7 +196,7 @@ class FrameRenderer {
       }
     }
     if (any_sun) {
-      world_.Occlude16(&sun_rays, false);
+      world_.Occlude16(&sun_rays);
       for (int i = 0; i < kRayPacketSize; ++i) {
         if (sun_rays.far[i] <= 0) continue;
         pixels[i]->sun_visible = true;
@@ -235,7 +235,7 @@ class FrameRenderer {
           any = cast[i] = true;
         }
       }
-      if (any) world_.Occlude16(&lamp_rays, false);
+      if (any) world_.Occlude16(&lamp_rays);
       for (int i = 0; i < kRayPacketSize; ++i) {
         sum[i] += !cast[i] || lamp_rays.far[i] > 0 ? 1 : 0;
       }
@@ -517,7 +517,7 @@ class FrameRenderer {
           rays_->Beside(x0 + index % kTile, y0 + index / kTile, offset[0], offset[1]));
       packet.ray.Set(i, eye_.data(), directions[i].data(), 0, options_.max_distance_m);
     }
-    world_.Cast16(&packet, false);
+    world_.Cast16(&packet);
     RayHit hits[kRayPacketSize];
     RayPacket sun_rays;
     bool sun_visible[kRayPacketSize] = {};
@@ -538,7 +538,7 @@ class FrameRenderer {
       }
     }
     if (any_sun) {
-      world_.Occlude16(&sun_rays, false);
+      world_.Occlude16(&sun_rays);
       for (int i = 0; i < kRayPacketSize; ++i) sun_visible[i] = sun_rays.far[i] > 0;
     }
     for (int k = 0; k < count; ++k) {

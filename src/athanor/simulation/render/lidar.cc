@@ -135,7 +135,7 @@ class Turn {
                        model_.max_range_m);
       }
     }
-    world_.Cast16(&packet, false);
+    world_.Cast16(&packet);
     for (int i = 0; i < count; ++i) {
       Return& result = returns[i];
       if (packet.hit.IsHit(i)) {

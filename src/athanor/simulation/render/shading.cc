@@ -231,7 +231,7 @@ LampLight Shader::LampsAt(const Surface& surface, const Vector3f& to_eye, float 
 
 void Shader::Radiance16(RayHitPacket* packet, bool for_mirror, uint32_t seed,
                         Vector3f* radiance) const {
-  world_.Cast16(packet, false);
+  world_.Cast16(packet);
   RayPacket sun_rays, lamp_rays;
   Surface surfaces[kRayPacketSize];
   Vector3f sun[kRayPacketSize];
@@ -277,8 +277,8 @@ void Shader::Radiance16(RayHitPacket* packet, bool for_mirror, uint32_t seed,
                                                                       OpenSky(surface.normal));
     if (for_mirror) radiance[i] += surface.emission;
   }
-  if (any_sun) world_.Occlude16(&sun_rays, false);
-  if (any_lamp) world_.Occlude16(&lamp_rays, false);
+  if (any_sun) world_.Occlude16(&sun_rays);
+  if (any_lamp) world_.Occlude16(&lamp_rays);
   for (int i = 0; i < kRayPacketSize; ++i) {
     if (!packet->hit.IsHit(i)) continue;
     if (sun_rays.far[i] > 0) radiance[i] += sun[i];
