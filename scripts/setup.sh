@@ -11,6 +11,7 @@ declare -A groups=(
   [build]="cmake ninja-build g++ make pkg-config ccache libtorch-dev libopenblas-dev
            libopenblas0-pthread libeigen3-dev libhwy-dev nlohmann-json3-dev libcli11-dev
            libtomlplusplus-dev libspdlog-dev libfmt-dev libnanoflann-dev libzstd-dev zlib1g-dev
+           liblz4-dev libflatbuffers-dev flatbuffers-compiler
            libjpeg-dev libpng-dev libsqlite3-dev libgtest-dev libgmock-dev libbenchmark-dev
            libembree-dev libexpat1-dev sumo colmap"
   [lint]="clang-format-14"

@@ -19,6 +19,7 @@
 #include "athanor/base/files.h"
 #include "athanor/base/options.h"
 #include "athanor/datasets/gaussian_cloud.h"
+#include "athanor/datasets/nuscenes_points.h"
 #include "athanor/datasets/synthetic_scene.h"
 #include "athanor/media/image.h"
 #include "athanor/scenes/gaussians/trainer.h"
@@ -537,6 +538,59 @@ class RemoveTestFolders : public testing::Environment {
 };
 [[maybe_unused]] const auto* const kRemoveTestFolders =
     testing::AddGlobalTestEnvironment(new RemoveTestFolders);
+
+// One frame of a car 10 m ahead of a camera and a LiDAR.
+fs::path WriteKeyframe(const fs::path& folder) {
+  WriteFile(folder / "sample.json", R"({"dataset": "d", "scene": "street", "token": "t",
+    "timestamp": 1.5, "lidar": "l.bin",
+    "T_global_ego": [[1,0,0,5],[0,1,0,0],[0,0,1,0],[0,0,0,1]],
+    "T_ego_lidar": [[1,0,0,0],[0,1,0,0],[0,0,1,2],[0,0,0,1]],
+    "cameras": [{"name": "CAM", "file": "c.png", "width": 64, "height": 36, "timestamp": 1.4,
+      "K": [[50,0,32],[0,50,18],[0,0,1]],
+      "T_cam_lidar": [[0,-1,0,0],[0,0,-1,0],[1,0,0,0],[0,0,0,1]]}],
+    "boxes": [{"cls": "car", "center": [10,0,-1], "lwh": [4,2,1.5], "yaw": 0,
+      "velocity": [0, 0], "num_lidar_pts": 30}]})");
+  LidarSweep sweep;
+  for (int i = 0; i < 30; ++i) {
+    sweep.points.emplace_back(9.0f, 0.05f * static_cast<float>(i) - 0.7f, -1.0f);
+    sweep.intensity.push_back(0.5f);
+  }
+  WriteFile(folder / "l.bin", EncodePcdBin(sweep));
+  WriteImage(folder / "c.png", Image(64, 36, 3, 90));
+  return folder;
+}
+
+TEST(LogTest, FramesAreToldCheckedAndShown) {
+  const fs::path folder = WriteKeyframe(TestFolder("log"));
+  const fs::path picture = folder / "view.png";
+  const auto outcomes = ExecuteAll(
+      {{"log", "info", folder.string()},
+       {"log", "check", folder.string()},
+       {"log", "view", folder.string(), "--frame", "0", "0", "-o", picture.string()},
+       {"log", "view", folder.string(), "--log", "none", "-o", (folder / "x.png").string()},
+       {"log", "info", (folder / "nothing").string()},
+       {"log", "view", folder.string()}});
+  EXPECT_EQ(outcomes[0].status, 0) << outcomes[0].err;
+  EXPECT_THAT(outcomes[0].out, AllOf(HasSubstr("nuscenes_keyframe"), HasSubstr("street"),
+                                     HasSubstr("64x36"), HasSubstr("car")));
+  EXPECT_EQ(outcomes[1].status, 0) << outcomes[1].out;
+  EXPECT_THAT(outcomes[1].out, HasSubstr("30 counted in boxes, 30 annotated"));
+  EXPECT_EQ(outcomes[2].status, 0) << outcomes[2].err;
+  EXPECT_GT(ReadImageSize(picture).height, 800);  // two frames
+  EXPECT_EQ(outcomes[3].status, 1);
+  EXPECT_THAT(outcomes[3].err, HasSubstr("no log is called 'none'"));
+  EXPECT_FALSE(fs::exists(folder / "x.png"));
+  EXPECT_EQ(outcomes[4].status, 1);
+  EXPECT_EQ(outcomes[5].status, 2);
+
+  fs::remove(folder / "c.png");
+  WriteFile(folder / "l.bin", "");
+  const Outcome broken = Execute({"log", "check", folder.string()});
+  EXPECT_EQ(broken.status, 1);
+  EXPECT_THAT(broken.out,
+              AllOf(HasSubstr("c.png: no such file"),
+                    HasSubstr("l.bin: expected points, found none"), HasSubstr("faults     2")));
+}
 
 }  // namespace
 }  // namespace athanor

@@ -32,6 +32,11 @@ const Command kCommands[] = {
     {"scene", "render", "Render pictures of a scene along a camera path", SetUpSceneRender},
     {"scene", "info", "Say what is in a scene", SetUpSceneInfo},
     {"scene", "export", "Write a scene in another format", SetUpSceneExport},
+    {"log", "info", "Say what is in driving logs", SetUpLogInfo},
+    {"log", "check", "Look for faults in driving logs: tables, files, points in boxes",
+     SetUpLogCheck},
+    {"log", "view", "Draw frames of a driving log: from above, and what the cameras saw",
+     SetUpLogView},
     {"sim", "street",
      "Simulate driving logs: streets, traffic, cameras and LiDAR, with exact truth",
      SetUpSimStreet},
@@ -40,6 +45,7 @@ const Command kCommands[] = {
 };
 
 const std::map<std::string, std::string> kGroupHelp = {
+    {"log", "Driving logs of the public formats"},
     {"sim", "Simulated worlds with exact truth"},
     {"scene", "Photographs to 3D Gaussian scenes, and what to do with them"},
 };

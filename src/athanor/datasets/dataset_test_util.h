@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <string>
@@ -22,6 +23,17 @@ inline std::filesystem::path TestFolder(const std::string& name) {
   std::filesystem::create_directories(folder);
   return folder;
 }
+
+// A folder of the real data that is not part of the sources; empty where it is not at hand.
+inline std::filesystem::path SharedData(const std::string& name) {
+  const char* variable = std::getenv("ATHANOR_SHARED_DATA");
+  const auto root = variable != nullptr ? std::filesystem::path(variable)
+                                        : std::filesystem::path(ATHANOR_SOURCE_DIR).parent_path() /
+                                              "shared" / "data";
+  return std::filesystem::exists(root / name) ? root / name : std::filesystem::path();
+}
+#define ATHANOR_SKIP_WITHOUT(name) \
+  if (SharedData(name).empty()) GTEST_SKIP() << "needs " << name << " in ../shared/data"
 
 // The capture "fox" of instant-ngp with COLMAP's model; empty where it is not at hand.
 inline std::filesystem::path FoxFolder() {

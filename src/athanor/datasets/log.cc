@@ -4,6 +4,9 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
+#include "athanor/datasets/argoverse2_files.h"
+#include "athanor/datasets/argoverse2_reader.h"
+#include "athanor/datasets/kitti_reader.h"
 #include "athanor/datasets/nuscenes_keyframe_reader.h"
 #include "athanor/datasets/nuscenes_points.h"
 #include "athanor/datasets/nuscenes_reader.h"
@@ -15,6 +18,18 @@ namespace fs = std::filesystem;
 
 bool EndsWith(std::string_view text, std::string_view end) {
   return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
+}
+
+// One log, a folder of logs, or a folder of folders of logs.
+bool HoldsArgoverse2(const fs::path& folder, int levels = 2) {
+  if (IsArgoverse2Log(folder)) return true;
+  if (levels == 0) return false;
+  std::error_code error;
+  const fs::directory_iterator entries(folder, error);
+  return std::any_of(begin(entries), end(entries), [&](const fs::directory_entry& entry) {
+    std::error_code entry_error;
+    return entry.is_directory(entry_error) && HoldsArgoverse2(entry.path(), levels - 1);
+  });
 }
 
 Rigid3 WorldFromSensor(const Log& log, const LogReading& reading) {
@@ -42,10 +57,13 @@ std::unique_ptr<LogDataset> OpenLogs(const fs::path& path) {
   ATHANOR_CHECK(fs::exists(path, error), path.string(), ": no such file or folder");
   if (IsNuscenes(path)) return OpenNuscenesLogs(path);
   if (IsNuscenesKeyframe(path)) return OpenNuscenesKeyframe(path);
-  throw Error(StrCat(path.string(),
-                     ": no driving log found: expected nuScenes (v1.0-*/scene.json), Argoverse 2 "
-                     "(annotations.feather and calibration/, or folders of them), KITTI (label_2/ "
-                     "or velodyne/ beside calib/) or one exported key frame (sample.json)"));
+  if (IsKittiFolder(path)) return OpenKittiLogs(path);
+  if (HoldsArgoverse2(path)) return OpenArgoverse2Logs(path);
+  throw Error(
+      StrCat(path.string(),
+             ": no driving log found: expected nuScenes (v1.0-*/scene.json), Argoverse 2 "
+             "(calibration/ and city_SE3_egovehicle.feather, or folders of them), KITTI (label_2/ "
+             "or velodyne/ beside calib/) or one exported key frame (sample.json)"));
 }
 
 LidarSweep ReadSweep(const Log& log, int reading) {
@@ -60,7 +78,10 @@ LidarSweep ReadSweep(const Log& log, int reading) {
   if (EndsWith(name, ".pcd.bin") || log.dataset == "nuscenes_keyframe") {
     return DecodePcdBin(ReadFile(r.path), name);
   }
-  throw Error(StrCat(name, ": expected a sweep of a known format (.pcd.bin)"));
+  if (r.path.extension() == ".feather") return ReadArgoverse2Sweep(r.path);
+  if (r.path.extension() == ".bin") return ReadKittiSweep(r.path);
+  throw Error(StrCat(
+      name, ": expected a sweep: .pcd.bin (nuScenes), .feather (Argoverse 2) or .bin ", "(KITTI)"));
 }
 
 LidarSweep MergeSweeps(const Log& log, int frame, int max_sweeps, float min_distance_m) {

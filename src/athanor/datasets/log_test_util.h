@@ -36,7 +36,9 @@ inline LidarSweep TestSweep() {
 // 3 sweeps and a picture in between. Files are written below `root`, paths are relative to it.
 inline Log WriteTestLog(const std::filesystem::path& root, const std::string& name,
                         int frames = 3) {
-  constexpr int64_t kStart_us = 1700000000000000, kKey_us = 500000, kSweep_us = 125000;
+  // Scenes begin a minute apart by the last letter of their name.
+  const int64_t start_us = 1700000000000000 + 60000000 * (name.back() - '1');
+  constexpr int64_t kKey_us = 500000, kSweep_us = 125000;
   Log log;
   log.name = name;
   log.location = "test-town";
@@ -54,7 +56,7 @@ inline Log WriteTestLog(const std::filesystem::path& root, const std::string& na
   log.sensors[1].ego_from_sensor.translation = {0, 0, 1.5};
 
   const auto ego_at = [&](int64_t time_us) {
-    return TestPose(100 + 1e-5 * static_cast<double>(time_us - kStart_us), -20, 0);
+    return TestPose(100 + 1e-5 * static_cast<double>(time_us - start_us), -20, 0);
   };
   const Image picture = WavyImage(64, 36);
   const std::string points = EncodePcdBin(TestSweep());
@@ -65,7 +67,7 @@ inline Log WriteTestLog(const std::filesystem::path& root, const std::string& na
       const bool key = time_us % kKey_us == 0;
       LogReading reading;
       reading.sensor = sensor;
-      reading.time_us = kStart_us + time_us + (sensor == 0 ? 1000 : 0);
+      reading.time_us = start_us + time_us + (sensor == 0 ? 1000 : 0);
       reading.world_from_ego = ego_at(reading.time_us);
       reading.path = NuscenesWriter::ReadingPath(name, log.sensors[sensor].channel, reading.time_us,
                                                  key, sensor == 0 ? ".png" : ".pcd.bin");
@@ -83,7 +85,7 @@ inline Log WriteTestLog(const std::filesystem::path& root, const std::string& na
   log.tracks = {{"", "vehicle.car"}, {"", "animal.dog"}, {"", "human.pedestrian.adult"}};
   for (int f = 0; f < frames; ++f) {
     LogFrame& frame = log.frames[f];
-    frame.time_us = kStart_us + f * kKey_us;
+    frame.time_us = start_us + f * kKey_us;
     frame.world_from_ego = ego_at(frame.time_us);
     LogBox car;
     car.box = MakeBox3({110.0 + 4 * f, -20, 1.9}, {4.5, 1.9, 1.6}, 0.1 * f);
@@ -101,10 +103,10 @@ inline Log WriteTestLog(const std::filesystem::path& root, const std::string& na
       frame.boxes.push_back(dog);
     }
   }
-  const int64_t end_us = kStart_us + kKey_us * (frames - 1);
-  log.tags = {{"ego.cruise", -1, kStart_us, end_us},
-              {"actor.drives_ahead", 0, kStart_us, end_us},
-              {"actor.unseen", 2, kStart_us, kStart_us}};
+  const int64_t end_us = start_us + kKey_us * (frames - 1);
+  log.tags = {{"ego.cruise", -1, start_us, end_us},
+              {"actor.drives_ahead", 0, start_us, end_us},
+              {"actor.unseen", 2, start_us, start_us}};
   return log;
 }
 

@@ -25,7 +25,7 @@ namespace athanor {
 // tables.
 bool IsNuscenes(const std::filesystem::path& path);
 
-// Reads the tables whole: about 0.2 kB a row, read as a stream, so that gigabytes of JSON need a
+// Reads the tables whole: about 0.3 kB a row, read as a stream, so that gigabytes of JSON need a
 // fraction of their size. Read() may then be called from several threads. Throws Error (file,
 // record, field) for the first thing that is wrong; with `faults`, each goes there instead, in one
 // line, and what it concerns is left out. Throws Error when the folder holds several sets of

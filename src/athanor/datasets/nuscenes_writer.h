@@ -52,10 +52,11 @@ class NuscenesWriter {
 
   // Adds the log as a scene, or replaces the scene of its name. Every reading's `path` is relative
   // to the root, and the file must be there already. Velocities are not stored: readers take the
-  // difference of positions, as the devkit does. Throws Error when the log is not one that nuScenes
-  // can hold: no frames, frames or readings out of order, a camera with distortion, a track twice
-  // in one frame, sizes that are not positive, numbers that are not finite, paths out of the
-  // folder.
+  // difference of positions, as the devkit does. No two scenes should begin at the same time, since
+  // the devkit's list_scenes() cannot sort those. Throws Error when the log is not one that
+  // nuScenes can hold: no frames, frames or readings out of order, a camera with distortion, a
+  // track twice in one frame, sizes that are not positive, numbers that are not finite, paths out
+  // of the folder.
   void AddScene(const Log& log);
 
   // The map mask of all scenes of a location: grey, 255 where cars drive and people walk, 0.1 m a

@@ -27,11 +27,13 @@ constexpr TypeInfo kTypes[] = {
 size_t SizeOf(Type type) { return kTypes[static_cast<int>(type)].bytes; }
 bool IsReal(Type type) { return type == Type::kF32 || type == Type::kF64; }
 
+constexpr int kMaxLabel = 1 << 30;
+
 enum class Encoding { kAscii, kLittleEndian, kBigEndian };
 
 // What a property of a vertex is to us.
-enum Role { kX, kY, kZ, kRed, kGreen, kBlue, kNumRoles };
-constexpr std::string_view kRoleNames[kNumRoles] = {"x", "y", "z", "red", "green", "blue"};
+enum Role { kX, kY, kZ, kRed, kGreen, kBlue, kLabel, kNumRoles };
+constexpr std::string_view kRoleNames[kNumRoles] = {"x", "y", "z", "red", "green", "blue", "label"};
 
 struct Property {
   std::string name;
@@ -237,7 +239,8 @@ uint8_t ColorByte(double value, Type type, const Numbers& numbers) {
 
 }  // namespace
 
-std::vector<ColoredPoint> ParsePlyPoints(std::string_view bytes, std::string_view name) {
+std::vector<ColoredPoint> ParsePlyPoints(std::string_view bytes, std::string_view name,
+                                         std::vector<int>* labels) {
   const Header header = ParseHeader(bytes, name);
   Numbers numbers(bytes, name, header);
   for (const Element& element : header.elements) {
@@ -257,16 +260,25 @@ std::vector<ColoredPoint> ParsePlyPoints(std::string_view bytes, std::string_vie
     }
     ATHANOR_CHECK(has[kX] && has[kY] && has[kZ], name,
                   ": expected the properties x, y and z of element vertex");
+    ATHANOR_CHECK(labels == nullptr || has[kLabel], name,
+                  ": expected the property label of element vertex");
     std::vector<ColoredPoint> points;
     points.reserve(static_cast<size_t>(element.count));
     for (uint64_t i = 0; i < element.count; ++i) {
       ColoredPoint point = {{0, 0, 0}, {128, 128, 128}};
       for (const Property& property : element.properties) {
-        if (property.role == kNumRoles) {
+        if (property.role == kNumRoles || (property.role == kLabel && labels == nullptr)) {
           numbers.Skip(property);
           continue;
         }
         const double value = numbers.Read(property.type, property.name);
+        if (property.role == kLabel) {
+          if (!(value >= 0 && value <= kMaxLabel && value == std::floor(value))) {
+            numbers.Fail(StrCat("expected a label of 0 to ", kMaxLabel, ", found ", value));
+          }
+          labels->push_back(static_cast<int>(value));
+          continue;
+        }
         if (property.role >= kRed) {
           point.color[property.role - kRed] = ColorByte(value, property.type, numbers);
           continue;
@@ -284,8 +296,9 @@ std::vector<ColoredPoint> ParsePlyPoints(std::string_view bytes, std::string_vie
   throw Error(StrCat(name, ": expected an element vertex with properties, found none"));
 }
 
-std::vector<ColoredPoint> ReadPlyPoints(const std::filesystem::path& path) {
-  return ParsePlyPoints(ReadFile(path), path.string());
+std::vector<ColoredPoint> ReadPlyPoints(const std::filesystem::path& path,
+                                        std::vector<int>* labels) {
+  return ParsePlyPoints(ReadFile(path), path.string(), labels);
 }
 
 }  // namespace athanor

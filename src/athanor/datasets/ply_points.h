@@ -14,9 +14,12 @@ namespace athanor {
 
 // The element "vertex" with x, y, z and, when there, red, green, blue: integers of 0 to 255 (16-bit
 // ones of 0 to 65535), or real numbers of 0 to 1; grey without them. `name` is the path that
-// messages name. Throws Error (name, line of the header or byte or record, expectation).
-std::vector<ColoredPoint> ParsePlyPoints(std::string_view bytes, std::string_view name);
+// messages name. With `labels`, the property "label" of every vertex is added to them; it must be
+// there. Throws Error (name, line of the header or byte or record, expectation).
+std::vector<ColoredPoint> ParsePlyPoints(std::string_view bytes, std::string_view name,
+                                         std::vector<int>* labels = nullptr);
 
-std::vector<ColoredPoint> ReadPlyPoints(const std::filesystem::path& path);
+std::vector<ColoredPoint> ReadPlyPoints(const std::filesystem::path& path,
+                                        std::vector<int>* labels = nullptr);
 
 }  // namespace athanor

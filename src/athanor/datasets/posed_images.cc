@@ -9,6 +9,7 @@
 #include "athanor/base/log.h"
 #include "athanor/base/random.h"
 #include "athanor/datasets/colmap_reader.h"
+#include "athanor/datasets/scannet_reader.h"
 #include "athanor/datasets/text_lines.h"
 #include "athanor/datasets/transforms_reader.h"
 #include "athanor/media/image.h"
@@ -66,10 +67,12 @@ PosedImages ReadPosedImages(const fs::path& path, const fs::path& images_folder)
     }
     return ReadTransforms(files, images_folder);
   }
+  if (IsScanNetFolder(path)) return ReadScanNet(path, images_folder);
   throw Error(StrCat(path.string(),
                      ": no capture found: expected a COLMAP model (cameras and images, .bin or "
-                     ".txt, in sparse/0, sparse or the folder itself), transforms.json, or "
-                     "transforms_train.json"));
+                     ".txt, in sparse/0, sparse or the folder itself), transforms.json, "
+                     "transforms_train.json, or an exported ScanNet scan (color/, pose/, "
+                     "intrinsic/)"));
 }
 
 void FinishPosedImages(PosedImages& posed) {

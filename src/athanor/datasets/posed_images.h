@@ -47,6 +47,7 @@ struct PosedImages {
 //   COLMAP      sparse/0, sparse or the folder itself holds cameras/images/points3D .bin or .txt
 //   nerfstudio, instant-ngp   transforms.json
 //   Blender     transforms_train.json (and _test, _val)
+//   ScanNet     color/, pose/, intrinsic/ as its exporter writes them
 // COLMAP comes first when a folder has both. The photographs are looked for where the format says,
 // or under `images_folder` when one is given (images_4: cameras are scaled to the photographs).
 // Throws Error (file, record, expectation).

@@ -90,9 +90,9 @@ Hand AddPerson(const Vector3f& hips, float height, float child, const Pose& pose
     const Vector3f knee = hip + thigh * Vector3f(std::sin(a), 0, -std::cos(a));
     const Vector3f ankle = knee + shin * Vector3f(std::sin(b), 0, -std::cos(b));
     out->Use(c.trousers, "leg");
-    out->Limb(hip, knee, 0.048f * hh * girth, 0.034f * hh * girth, 8);
+    out->Limb(hip, knee, 0.056f * hh * girth, 0.039f * hh * girth, 8);
     out->Use(c.skirt ? c.skin : c.trousers, "leg");
-    out->Limb(knee, ankle, 0.033f * hh * girth, 0.024f * hh, 8);
+    out->Limb(knee, ankle, 0.038f * hh * girth, 0.027f * hh, 8);
     out->Use(c.shoes, "foot");
     out->Ellipsoid(ankle + Vector3f(0.035f * hh, 0, -0.006f * hh),
                    {0.075f * hh, 0.028f * hh, 0.026f * hh}, 4, 8, -b);

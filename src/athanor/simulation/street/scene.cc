@@ -251,7 +251,7 @@ Lighting StreetScene::LightingAt(double time_s) const {
   for (const auto& [distance, i] : others) {
     const Box3 box = *BoxAt(i, time_s);
     const Vector3d front(box.size_m.x() / 2 + 0.12, 0, 0.65 - box.size_m.z() / 2);
-    add(box.frame_from_box * front, box.frame_from_box.rotation * Vector3d::UnitX(), 150, false);
+    add(box.frame_from_box * front, box.frame_from_box.rotation * Vector3d::UnitX(), 60, false);
   }
   return lighting;
 }

@@ -18,6 +18,7 @@
 #include "athanor/base/parallel.h"
 #include "athanor/base/progress.h"
 #include "athanor/base/random.h"
+#include "athanor/datasets/log_view.h"
 #include "athanor/datasets/nuscenes_points.h"
 #include "athanor/datasets/nuscenes_writer.h"
 #include "athanor/media/draw.h"
@@ -198,7 +199,7 @@ class SceneMaker {
     }
     Assemble(&log);
     if (options_.truth) WriteLegend(log);
-    if (options_.pictures) WritePictures();
+    if (options_.pictures) WritePictures(log);
     return log;
   }
 
@@ -507,7 +508,7 @@ class SceneMaker {
   }
 
   // The cameras at half time, and the roads from above.
-  void WritePictures() const {
+  void WritePictures(Log log) const {
     std::vector<std::vector<SheetCell>> rows(2);
     // As they look around the car: left, front, right; back left, back, back right.
     for (const int c : {5, 0, 1}) rows[0].push_back(sheet_[c]);
@@ -522,6 +523,8 @@ class SceneMaker {
     Paste(&both, cameras, 0, 0);
     Paste(&both, above, cameras.width, 0);
     WriteImage(folder_ / "pictures" / (name_ + ".png"), both);
+    for (LogReading& reading : log.readings) reading.path = folder_ / reading.path;
+    WriteImage(folder_ / "pictures" / (name_ + ".boxes.png"), DrawFrame(log, NumFrames() / 2));
   }
 
   const StreetOptions& options_;

@@ -49,7 +49,8 @@ struct StreetReport {
 //   FOLDER/v1.0-mini/, samples/, sweeps/, maps/    nuScenes
 //   FOLDER/truth/CHANNEL/NAME.depth.png            centimetres along the camera's z axis, 0: sky
 //   FOLDER/truth/CHANNEL/NAME.instance.png         value in truth/SCENE.json, 0: sky
-//   FOLDER/pictures/SCENE.png                      contact sheet and bird's-eye view
+//   FOLDER/pictures/SCENE.png                      contact sheet and the traffic from above
+//   FOLDER/pictures/SCENE.boxes.png                the same moment with points and boxes
 //   FOLDER/street.toml                             the options
 //
 // num_lidar_pts counts the points of the written key sweep that lie in the box at the key frame's

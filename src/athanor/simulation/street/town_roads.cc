@@ -229,6 +229,7 @@ void AddRoads(const RoadNetwork& roads, const std::vector<int>& lanes,
   asphalt.color = {0.115f, 0.115f, 0.12f};
   asphalt.second_color = {0.075f, 0.075f, 0.08f};
   asphalt.pattern = SurfaceMaterial::Pattern::kAsphalt;
+  asphalt.pattern_scale = 3;
   asphalt.roughness = 0.9f;
   asphalt.lidar_reflectance = 0.16f;
   SurfaceMaterial cycle_way = asphalt;
