@@ -326,32 +326,46 @@ class Reader {
         net_.junctions[junction].roundabout = index;
         roundabout.junctions.push_back(junction);
       }
-      // Mean over the length of the ring, so that many short pieces weigh no more than few long.
-      Eigen::Vector2d sum = Eigen::Vector2d::Zero();
-      double weight = 0;
-      const auto for_each_piece = [&](auto&& body) {
-        for (const int edge : roundabout.edges) {
-          for (const int lane : net_.edges[edge].lanes) {
-            const RoadLane& l = net_.lanes[lane];
-            if (l.kind != LaneKind::kDriving && l.kind != LaneKind::kBus) continue;
-            for (size_t i = 1; i < l.shape.size(); ++i) {
-              const Eigen::Vector2d a = l.shape[i - 1].head<2>(), b = l.shape[i].head<2>();
-              body((a + b) / 2, (b - a).norm());
-            }
-          }
-        }
-      };
-      for_each_piece([&](const Eigen::Vector2d& middle, double length) {
-        sum += middle * length;
-        weight += length;
-      });
-      if (weight > 0) roundabout.center_m = sum / weight;
-      double radius = 0;
-      for_each_piece([&](const Eigen::Vector2d& middle, double length) {
-        radius += (middle - roundabout.center_m).norm() * length;
-      });
-      if (weight > 0) roundabout.radius_m = radius / weight;
+      FitCircle(&roundabout);
       net_.roundabouts.push_back(std::move(roundabout));
+    }
+  }
+
+  // Circle of least squares (Kasa 1976) through the ring's lanes, sampled every metre or less, so
+  // that gaps at junctions and long pieces do not pull it aside.
+  void FitCircle(Roundabout* roundabout) const {
+    std::vector<Eigen::Vector2d> points;
+    for (const int edge : roundabout->edges) {
+      for (const int index : net_.edges[edge].lanes) {
+        const RoadLane& lane = net_.lanes[index];
+        if (lane.kind != LaneKind::kDriving && lane.kind != LaneKind::kBus) continue;
+        for (size_t i = 1; i < lane.shape.size(); ++i) {
+          const Eigen::Vector2d a = lane.shape[i - 1].head<2>(), b = lane.shape[i].head<2>();
+          const int pieces = static_cast<int>(std::clamp(std::ceil((b - a).norm()), 1.0, 1000.0));
+          for (int k = 0; k <= pieces; ++k) points.push_back(a + (b - a) * k / pieces);
+        }
+      }
+    }
+    if (points.empty()) return;
+    Eigen::Vector2d mean = Eigen::Vector2d::Zero();
+    for (const Eigen::Vector2d& point : points) mean += point / static_cast<double>(points.size());
+    Eigen::Matrix2d scatter = Eigen::Matrix2d::Zero();
+    Eigen::Vector2d moment = Eigen::Vector2d::Zero();
+    for (const Eigen::Vector2d& point : points) {
+      const Eigen::Vector2d d = point - mean;
+      scatter += d * d.transpose();
+      moment += d.squaredNorm() * d / 2;
+    }
+    roundabout->center_m = mean;
+    // Points on one line have no circle: their mean will do.
+    const double determinant = scatter(0, 0) * scatter(1, 1) - scatter(0, 1) * scatter(0, 1);
+    if (determinant > 1e-6 * scatter.trace() * scatter.trace()) {
+      roundabout->center_m +=
+          Eigen::Vector2d((moment.x() * scatter(1, 1) - moment.y() * scatter(0, 1)) / determinant,
+                          (moment.y() * scatter(0, 0) - moment.x() * scatter(0, 1)) / determinant);
+    }
+    for (const Eigen::Vector2d& point : points) {
+      roundabout->radius_m += (point - roundabout->center_m).norm() / points.size();
     }
   }
 

@@ -77,7 +77,7 @@ struct Roundabout {
   std::vector<int> edges;      // of the ring
   std::vector<int> junctions;  // on the ring
   Eigen::Vector2d center_m = Eigen::Vector2d::Zero();
-  double radius_m = 0;  // of the middle of the ring's lanes
+  double radius_m = 0;  // center_m and this: the circle that fits the middle of its lanes best
 };
 
 struct RoadNetwork {

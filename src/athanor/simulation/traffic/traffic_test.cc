@@ -1,0 +1,280 @@
+#include "athanor/simulation/traffic/traffic.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <set>
+
+#include "athanor/base/files.h"
+#include "athanor/base/test_util.h"
+#include "athanor/simulation/traffic/traffic_test_util.h"
+#include "athanor/simulation/traffic/trajectories.h"
+
+namespace athanor {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Small enough for a test: one roundabout, half a minute of traffic before the log.
+TrafficOptions Quick() {
+  TrafficOptions options;
+  options.seed = 3;
+  options.duration_s = 8;
+  options.warm_up_s = 30;
+  options.search_s = 25;
+  return options;
+}
+
+class TrafficTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!WhyNoSumo().empty()) GTEST_SKIP() << WhyNoSumo();
+  }
+  TrafficNetwork Make(const std::string& kind, int64_t seed = 3) {
+    NetworkOptions options;
+    options.kind = kind;
+    options.seed = seed;
+    return GenerateNetwork(options, folder_.path() / kind);
+  }
+  TestFolder folder_;
+};
+
+TEST_F(TrafficTest, GeneratesNetworksOfEachKind) {
+  for (const char* kind : {"grid", "arterial", "roundabout", "town"}) {
+    const TrafficNetwork network = Make(kind);
+    std::set<LaneKind> kinds;
+    for (const RoadLane& lane : network.roads.lanes) kinds.insert(lane.kind);
+    EXPECT_TRUE(kinds.count(LaneKind::kDriving)) << kind;
+    EXPECT_TRUE(kinds.count(LaneKind::kSidewalk)) << kind;
+    EXPECT_TRUE(kinds.count(LaneKind::kCrossing)) << kind;
+    EXPECT_TRUE(kinds.count(LaneKind::kWalkingArea)) << kind;
+    const bool round = std::string(kind) == "roundabout" || std::string(kind) == "town";
+    EXPECT_EQ(!network.roads.roundabouts.empty(), round) << kind;
+    for (const Roundabout& roundabout : network.roads.roundabouts) {
+      EXPECT_GE(roundabout.edges.size(), 3u);
+      EXPECT_GT(roundabout.radius_m, 8);
+      EXPECT_LT(roundabout.radius_m, 30);
+    }
+  }
+}
+
+TEST_F(TrafficTest, EqualSeedsMakeEqualNetworks) {
+  const std::string first = ReadFile(Make("town", 5).roads.path);
+  EXPECT_EQ(first, ReadFile(Make("town", 5).roads.path));
+  EXPECT_NE(first, ReadFile(Make("town", 6).roads.path));
+}
+
+TEST_F(TrafficTest, EqualSeedsMakeEqualLogsInOneProcess) {
+  const TrafficNetwork network = Make("roundabout");
+  TrafficOptions options = Quick();
+  options.dogs = options.jaywalkers = 3;
+  const uint64_t first = RunTraffic(network, options).Hash();
+  options.seed = 4;
+  EXPECT_NE(RunTraffic(network, options).Hash(), first);
+  options.seed = 3;
+  EXPECT_EQ(RunTraffic(network, options).Hash(), first);
+}
+
+TEST_F(TrafficTest, NothingMovesFasterThanPhysicsAllows) {
+  const TrafficNetwork network = Make("roundabout");
+  TrafficOptions options = Quick();
+  options.wish = "roundabout";
+  options.duration_s = 16;
+  const TrafficLog log = RunTraffic(network, options);
+  ASSERT_EQ(log.num_steps, 161);
+  EXPECT_EQ(log.actors[log.ego].first_step, 0);
+  EXPECT_EQ(log.actors[log.ego].states.size(), 161u);
+  int vehicles = 0, walkers = 0;
+  for (const TrafficActor& actor : log.actors) {
+    if (actor.parked || actor.is_static) continue;
+    const bool vehicle = IsVehicle(actor.actor_class);
+    (vehicle ? vehicles : walkers) += 1;
+    for (size_t i = 1; i < actor.states.size(); ++i) {
+      const ActorState &a = actor.states[i - 1], &b = actor.states[i];
+      const Eigen::Vector3d move = b.center_m - a.center_m;
+      EXPECT_LT(move.norm() / log.step_s, vehicle ? 25 : 8) << actor.id << " step " << i;
+      EXPECT_LT(std::abs(b.accel_mps2), vehicle ? 9.0 : 12.0) << actor.id << " step " << i;
+      if (!vehicle) continue;
+      EXPECT_LT(std::abs(b.yaw_rad - a.yaw_rad) / log.step_s, 1.5) << actor.id << " step " << i;
+      if (actor.actor_class == ActorClass::kTrailer) continue;
+      // The rear axle does not slip sideways.
+      const auto axle = [&](const ActorState& s) -> Eigen::Vector2d {
+        return s.center_m.head<2>() -
+               0.34 * actor.size_m.x() * Eigen::Vector2d(std::cos(s.yaw_rad), std::sin(s.yaw_rad));
+      };
+      const double yaw = (a.yaw_rad + b.yaw_rad) / 2;
+      const double slip = (axle(b) - axle(a)).dot(Eigen::Vector2d(-std::sin(yaw), std::cos(yaw)));
+      EXPECT_LT(std::abs(slip), 0.03) << actor.id << " step " << i;
+    }
+  }
+  EXPECT_GT(vehicles, 3);
+  EXPECT_GT(walkers, 0);
+}
+
+TEST_F(TrafficTest, TheWishedRoundaboutIsDriven) {
+  const TrafficNetwork network = Make("roundabout");
+  TrafficOptions options = Quick();
+  options.wish = "roundabout";
+  options.duration_s = 16;
+  options.road_works = options.cargo = options.dogs = options.jaywalkers = options.sheep = 0;
+  const TrafficLog log = RunTraffic(network, options);
+  std::set<std::string> names;
+  for (const LogTag& tag : log.tags) {
+    if (tag.track < 0) names.insert(tag.name);
+  }
+  EXPECT_THAT(names, ::testing::IsSupersetOf({"ego.roundabout_approach", "ego.roundabout_enter",
+                                              "ego.roundabout_circulate", "ego.roundabout_exit"}));
+}
+
+TEST_F(TrafficTest, SheepStopTheTraffic) {
+  const TrafficNetwork network = Make("arterial");
+  TrafficOptions options = Quick();
+  options.duration_s = 14;
+  options.dogs = options.jaywalkers = options.cargo = options.road_works = 0;
+  options.sheep = 0;
+  const TrafficLog without = RunTraffic(network, options);
+  options.sheep = 6;
+  const TrafficLog with = RunTraffic(network, options);
+  ASSERT_EQ(without.actors[without.ego].id, with.actors[with.ego].id);
+  const auto slowest = [](const TrafficLog& log) {
+    double speed = 100;
+    for (const ActorState& state : log.actors[log.ego].states) {
+      speed = std::min(speed, state.speed_mps);
+    }
+    return speed;
+  };
+  EXPECT_GT(slowest(without), 2);
+  EXPECT_LT(slowest(with), 0.5);
+  int sheep = 0;
+  for (const TrafficActor& actor : with.actors) sheep += actor.actor_class == ActorClass::kSheep;
+  EXPECT_GE(sheep, 6);
+  // Who was far enough to brake hits none of them: the ego vehicle is.
+  for (size_t i = 0; i < with.actors.size(); ++i) {
+    if (with.actors[i].actor_class != ActorClass::kSheep) continue;
+    for (int step = 0; step < with.num_steps; step += 5) {
+      const auto ego = with.BoxAt(with.ego, step * with.step_s);
+      const auto other = with.StateAt(static_cast<int>(i), step * with.step_s);
+      if (other) {
+        EXPECT_FALSE(ego->Contains(other->center_m)) << "step " << step;
+      }
+    }
+  }
+}
+
+TEST_F(TrafficTest, SlowBolognaRunsItsOwnDemand) {
+  const std::filesystem::path folder = SharedData("sumo_bologna_acosta");
+  if (folder.empty()) GTEST_SKIP() << "sumo_bologna_acosta is not there";
+  const TrafficNetwork network = LoadNetwork(folder / "run.sumocfg");
+  TrafficOptions options = Quick();
+  options.duration_s = 16;
+  options.warm_up_s = 60;
+  options.wish = "roundabout";
+  const TrafficLog log = RunTraffic(network, options);
+  EXPECT_TRUE(std::any_of(log.tags.begin(), log.tags.end(), [](const LogTag& tag) {
+    return tag.name == "ego.roundabout_circulate";
+  }));
+  EXPECT_FALSE(log.lights.empty());
+  EXPECT_EQ(RunTraffic(network, options).Hash(), log.Hash());
+}
+
+TEST_F(TrafficTest, SaysWhyItCannotRun) {
+  const TrafficNetwork network = Make("roundabout");
+  TrafficOptions options = Quick();
+  options.vehicles = options.bicycles = 0;
+  EXPECT_THAT(ErrorOf([&] { RunTraffic(network, options); }), HasSubstr("none of 0 cars fits"));
+  options = Quick();
+  options.duration_s = 0;
+  EXPECT_THAT(ErrorOf([&] { RunTraffic(network, options); }),
+              HasSubstr("expected a positive step"));
+  EXPECT_THAT(ErrorOf([&] { LoadNetwork(folder_.path() / "x.txt"); }), HasSubstr(".sumocfg"));
+  WriteFile(folder_.path() / "bad.sumocfg", "<configuration><input/></configuration>");
+  EXPECT_THAT(ErrorOf([&] { LoadNetwork(folder_.path() / "bad.sumocfg"); }),
+              HasSubstr("names no road network"));
+  // A network that SUMO refuses although we read it.
+  TrafficNetwork broken = network;
+  broken.roads.path = folder_.path() / "missing.net.xml";
+  EXPECT_THAT(ErrorOf([&] { RunTraffic(broken, Quick()); }), HasSubstr("SUMO"));
+  // And the next run works.
+  EXPECT_GT(RunTraffic(network, Quick()).actors.size(), 1u);
+}
+
+TEST_F(TrafficTest, DrawsRoadsAndActors) {
+  const TrafficNetwork network = Make("roundabout");
+  const TrafficLog log = RunTraffic(network, Quick());
+  DrawTrafficOptions options;
+  options.width_px = 300;
+  options.side_m = 60;
+  const Image image = DrawTraffic(network.roads, &log, options);
+  ASSERT_EQ(image.width, 300);
+  ASSERT_EQ(image.height, 300);
+  // The ego vehicle's rear axle is in the middle.
+  const uint8_t* middle = image.at(150, 150);
+  EXPECT_GT(middle[0], 150);
+  EXPECT_LT(middle[1], 80);
+  const Image all = DrawTraffic(network.roads, nullptr);
+  EXPECT_EQ(all.width, 1024);
+}
+
+TEST(TrafficLog, InterpolatesAndPlacesTheRearAxle) {
+  TrafficLog log;
+  log.num_steps = 3;
+  TrafficActor car;
+  car.size_m = {4, 2, 1.5};
+  car.states.resize(3);
+  for (int i = 0; i < 3; ++i) car.states[i].center_m = {10.0 + i, 5, 0.75};
+  log.actors = {car};
+  const Rigid3 pose = log.WorldFromEgo(0.05);
+  EXPECT_NEAR(pose.translation.x(), 10.5 - 0.339 * 4, 1e-9);
+  EXPECT_NEAR(pose.translation.z(), 0, 1e-12);
+  EXPECT_NEAR(log.StateAt(0, 0.2)->center_m.x(), 12, 1e-9);
+  EXPECT_FALSE(log.StateAt(0, 0.25).has_value());
+  EXPECT_FALSE(log.StateAt(0, -0.01).has_value());
+  EXPECT_NEAR(log.BoxAt(0, 0.1)->frame_from_box.translation.x(), 11, 1e-9);
+}
+
+TEST(Trajectories, LaneJumpBecomesASmoothWay) {
+  // SUMO changes lanes at once: 3.2 m to the left at 1 s, at 10 m/s.
+  RawTrack track;
+  track.id = "v";
+  track.size_m = {4.5, 1.8, 1.5};
+  for (int i = 0; i <= 40; ++i) {
+    RawState state;
+    state.position = {i * 1.0, i < 10 ? 0.0 : 3.2, 0};
+    track.states.push_back(state);
+  }
+  const TrafficActor actor = SmoothTrack(track, 0.1)[0];
+  for (size_t i = 1; i < actor.states.size(); ++i) {
+    EXPECT_LT(std::abs(actor.states[i].yaw_rad - actor.states[i - 1].yaw_rad), 0.15) << i;
+    EXPECT_LT(std::abs(actor.states[i].center_m.y() - actor.states[i - 1].center_m.y()), 0.6) << i;
+  }
+  EXPECT_NEAR(actor.states.back().center_m.y(), 3.2, 0.05);
+  EXPECT_NEAR(actor.states.back().center_m.x(), 40 - 2.25, 0.1);
+  EXPECT_NEAR(actor.states[20].center_m.z(), 0.75, 1e-9);
+  EXPECT_NEAR(actor.states[30].speed_mps, 10, 0.2);
+}
+
+TEST(Trajectories, ArticulatedTruckIsTwoActorsThatStayCoupled) {
+  RawTrack track;
+  track.id = "t";
+  track.actor_class = ActorClass::kTrailer;
+  track.size_m = {16, 2.5, 4};
+  for (int i = 0; i <= 60; ++i) {  // a quarter of a circle of 15 m radius
+    RawState state;
+    const double angle = i * 0.026;
+    state.position = {15 * std::sin(angle), 15 - 15 * std::cos(angle), 0};
+    track.states.push_back(state);
+  }
+  const std::vector<TrafficActor> actors = SmoothTrack(track, 0.1);
+  ASSERT_EQ(actors.size(), 2u);
+  EXPECT_EQ(actors[0].actor_class, ActorClass::kTruck);
+  EXPECT_EQ(actors[1].actor_class, ActorClass::kTrailer);
+  const ActorState &truck = actors[0].states.back(), &trailer = actors[1].states.back();
+  EXPECT_GT(truck.yaw_rad, trailer.yaw_rad + 0.2);
+  const double distance = (truck.center_m - trailer.center_m).head<2>().norm();
+  EXPECT_LT(distance, (actors[0].size_m.x() + actors[1].size_m.x()) / 2 + 0.8);
+}
+
+}  // namespace
+}  // namespace athanor
