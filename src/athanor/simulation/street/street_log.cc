@@ -220,7 +220,7 @@ class SceneMaker {
         TrafficOptions traffic_options = options_.traffic;
         traffic_options.seed = static_cast<int64_t>(seed >> 33);
         traffic_options.duration_s = options_.seconds + 0.2f;
-        if (traffic_options.wish == "any" && drawn.kind == "roundabout") {
+        if (traffic_options.wish == "any" && drawn.kind == "roundabout" && attempt < 2) {
           traffic_options.wish = "roundabout";
         }
         try {
