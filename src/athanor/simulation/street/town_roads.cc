@@ -304,7 +304,9 @@ void AddRoads(const RoadNetwork& roads, const std::vector<int>& lanes,
       default:
         break;
     }
-    out.road->UseMaterial(lane.kind == LaneKind::kBicycle     ? cycle_way
+    // Ways cross inside junctions: one surface for all, or they would flicker.
+    out.road->UseMaterial(edge.inside_junction                ? asphalt
+                          : lane.kind == LaneKind::kBicycle   ? cycle_way
                           : lane.kind == LaneKind::kForbidden ? parking
                           : lane.kind == LaneKind::kRail      ? gravel
                                                               : asphalt);
