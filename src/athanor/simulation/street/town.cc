@@ -203,7 +203,8 @@ class TownBuilder {
         const double width = random.Uniform(8, tallness > 0.6f ? 26.0f : 17.0f);
         const double depth = random.Uniform(8, 15);
         const double setback =
-            0.6 + (tallness > 0.5f ? random.Uniform(0.3f, 2.5f) : random.Uniform(2.0f, 7.0f));
+            (border.sidewalk_m > 0 ? 0.6 : 2.5) +
+            (tallness > 0.5f ? random.Uniform(0.3f, 2.5f) : random.Uniform(2.0f, 7.0f));
         const LinePoint at = PointOnLine(border.line, s + width / 2);
         TownBuilding building;
         building.yaw_rad = at.yaw_rad;
@@ -332,11 +333,13 @@ class TownBuilder {
       for (double s = random.Uniform(2, 10); s < length - 3;
            s += options_.tree_spacing_m * random.Uniform(0.6f, avenue ? 1.3f : 3.0f)) {
         const LinePoint at = PointOnLine(border.line, s);
-        const Vector2d spot = at.position.head<2>() - Left(at.yaw_rad) * random.Uniform(0.9f, 1.8f);
+        const uint32_t kind = random.Below(kTrees);
+        // Conifers are wide where people walk.
+        const double aside = random.Uniform(0.9f, 1.8f) + (kind % 4 == 3 ? 1.8 : 0);
+        const Vector2d spot = at.position.head<2>() - Left(at.yaw_rad) * aside;
         if (!IsFreeFor(spot, 0.5)) continue;
         Take(spot, 1.2);
-        Place(trees[random.Below(kTrees)],
-              Placed({spot.x(), spot.y(), ground_z_ - 0.04}, random.Uniform(0, 6.28f)),
+        Place(trees[kind], Placed({spot.x(), spot.y(), ground_z_ - 0.04}, random.Uniform(0, 6.28f)),
               TownPart::kVegetation, leaf_color(&random));
       }
       for (double s = random.Uniform(0, 20); s < length - 3; s += random.Uniform(2.2f, 16)) {
