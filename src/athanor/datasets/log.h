@@ -101,7 +101,8 @@ class LogDataset {
 
 // Opens a folder, telling the format by content:
 //   nuScenes v1.0      FOLDER/v1.0-*/scene.json, or the folder of tables itself
-//   Argoverse 2        annotations.feather + calibration/ (one log), or a folder of such folders
+//   Argoverse 2        city_SE3_egovehicle.feather and calibration/ (one log), a folder of such
+//                      folders, or a folder of those
 //   KITTI object       label_2/ or velodyne/ beside calib/; every frame is a log of its own
 //   nuScenes key frame sample.json (one exported frame)
 // Throws Error that says what was looked for.

@@ -398,9 +398,13 @@ Image DrawFrame(const Log& log, int frame_index, const LogViewOptions& given) {
   DrawText(&sheet, 8, 6, FitText(title, width - 16, 2), kWhite, 2);
   std::string facts = StrCat(log.dataset, "   ", frame.boxes.size(), " boxes");
   if (!log.description.empty()) facts += "   " + log.description;
-  std::string tags;
+  std::map<std::string, int> tag_counts;
   for (const LogTag& tag : log.tags) {
-    if (tag.begin_us <= frame.time_us && frame.time_us <= tag.end_us) tags += "  " + tag.name;
+    if (tag.begin_us <= frame.time_us && frame.time_us <= tag.end_us) ++tag_counts[tag.name];
+  }
+  std::string tags;
+  for (const auto& [name, count] : tag_counts) {
+    tags += "  " + name + (count > 1 ? StrCat(" x", count) : "");
   }
   if (!tags.empty()) facts += "   tags:" + tags;
   DrawText(&sheet, 8, 27, FitText(facts, width - 16), kFaint);

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "athanor/datasets/log_check.h"
 #include "athanor/datasets/log_test_util.h"
 
@@ -117,6 +119,28 @@ TEST(LogCheck, BoxesInTheWrongPlaceAreFound) {
   ASSERT_EQ(faults.size(), 1u);
   EXPECT_THAT(faults[0], HasSubstr("frame 2: "));
   EXPECT_THAT(faults[0], HasSubstr("but they say 100"));
+}
+
+TEST(LogCheck, RealSweepsHaveTheirPointsInTheirBoxes) {
+  const char* shared = std::getenv("ATHANOR_SHARED_DATA");
+  const fs::path folder =
+      (shared != nullptr ? fs::path(shared)
+                         : fs::path(ATHANOR_SOURCE_DIR).parent_path() / "shared" / "data") /
+      "argoverse2" / "sensor_val_7fab2350";
+  if (!fs::exists(folder)) GTEST_SKIP() << "needs ../shared/data/argoverse2/sensor_val_7fab2350";
+  const LogCheckResult result = CheckLogs(folder, [](const std::string& fault) {
+    EXPECT_THAT(fault, HasSubstr("no such file"));  // two sweeps of 156 are there
+  });
+  EXPECT_EQ(result.frames, 156);
+  EXPECT_EQ(result.faults, 154);
+  EXPECT_EQ(result.points_counted, 18688);
+  EXPECT_EQ(result.points_annotated, 18688);
+  const Log log = OpenLogs(folder)->Read(0);
+  const std::vector<int64_t> counts = CountPointsInBoxes(log, FrameToShow(log));
+  ASSERT_EQ(counts.size(), log.frames[FrameToShow(log)].boxes.size());
+  for (size_t i = 0; i < counts.size(); ++i) {
+    EXPECT_EQ(counts[i], log.frames[FrameToShow(log)].boxes[i].num_lidar_points);
+  }
 }
 
 }  // namespace
