@@ -21,6 +21,7 @@ CommandAction SetUpLogView(CLI::App& app);
 CommandAction SetUpDetectEval(CLI::App& app);
 CommandAction SetUpEvalCompare(CLI::App& app);
 CommandAction SetUpSimRoom(CLI::App& app);
+CommandAction SetUpSimStreet(CLI::App& app);
 CommandAction SetUpDoctor(CLI::App& app);
 CommandAction SetUpDemo(CLI::App& app);
 

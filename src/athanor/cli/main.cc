@@ -43,6 +43,9 @@ const Command kCommands[] = {
      SetUpEvalCompare},
     {"sim", "room", "Make furnished rooms: photographs with poses and the truth of every pixel",
      SetUpSimRoom},
+    {"sim", "street",
+     "Simulate driving logs: streets, traffic, cameras and LiDAR, with exact truth",
+     SetUpSimStreet},
     {"", "demo", "Make a small capture, reconstruct it, score it and show it", SetUpDemo},
     {"", "doctor", "Say what this machine offers, and test every kernel on it", SetUpDoctor},
 };
@@ -52,7 +55,7 @@ const std::map<std::string, std::string> kGroupHelp = {
     {"eval", "What scores mean"},
     {"log", "Driving logs of the public formats"},
     {"scene", "Photographs to 3D Gaussian scenes, and what to do with them"},
-    {"sim", "Simulated worlds with known truth"},
+    {"sim", "Simulated worlds with exact truth"},
 };
 
 void PrintError(std::string_view message) {
