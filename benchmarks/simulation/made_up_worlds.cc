@@ -1,4 +1,4 @@
-#include "made_up_worlds.h"
+#include "benchmarks/simulation/made_up_worlds.h"
 
 #include <cmath>
 #include <utility>

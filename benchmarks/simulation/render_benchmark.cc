@@ -10,7 +10,7 @@
 #include "athanor/media/image.h"
 #include "athanor/simulation/render/camera_renderer.h"
 #include "athanor/simulation/render/lidar.h"
-#include "made_up_worlds.h"
+#include "benchmarks/simulation/made_up_worlds.h"
 
 namespace athanor {
 namespace {

@@ -120,21 +120,6 @@ void PrintTotals(const Totals& totals) {
   }
 }
 
-// The number of the log of that name; of the first when the name is empty. A whole number that is
-// no name counts from 0.
-int FindLog(const LogDataset& logs, const fs::path& path, const std::string& name) {
-  const std::vector<std::string>& names = logs.names();
-  ATHANOR_CHECK(!names.empty(), path.string(), ": expected at least one log, found none");
-  if (name.empty()) return 0;
-  const auto found = std::find(names.begin(), names.end(), name);
-  if (found != names.end()) return static_cast<int>(found - names.begin());
-  const bool is_number =
-      name.size() <= 9 && name.find_first_not_of("0123456789") == std::string::npos;
-  if (is_number && std::stoul(name) < names.size()) return static_cast<int>(std::stoul(name));
-  throw Error(StrCat(path.string(), ": no log is called '", name, "'; the first of ", names.size(),
-                     " is ", names[0]));
-}
-
 }  // namespace
 
 CommandAction SetUpLogInfo(CLI::App& app) {
@@ -231,7 +216,8 @@ CommandAction SetUpLogView(CLI::App& app) {
   return [arguments, flags]() mutable {
     flags.Apply();
     const auto logs = OpenLogs(arguments->path);
-    const Log log = logs->Read(FindLog(*logs, arguments->path, arguments->log));
+    const Log log =
+        logs->Read(FindLog(*logs, arguments->path, arguments->log.empty() ? "0" : arguments->log));
     std::vector<int> frames = arguments->frames;
     if (frames.empty()) frames = {FrameToShow(log)};
     std::vector<Image> sheets;

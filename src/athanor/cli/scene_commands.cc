@@ -150,7 +150,8 @@ CommandAction SetUpSceneReconstruct(CLI::App& app) {
   };
   auto arguments = std::make_shared<Arguments>();
   AddPath(app, "INPUT", &arguments->input,
-          "capture: a folder with a COLMAP model, transforms.json or transforms_train.json");
+          "capture: a folder with a COLMAP model, transforms.json or transforms_train.json; with "
+          "--clip a driving data set");
   AddPath(app, "-o,--out", &arguments->run, "new folder for the run");
   AddPath(app, "--resume", &arguments->resume,
           "go on with this run, with the options that it was started with");

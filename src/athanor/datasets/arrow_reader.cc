@@ -8,10 +8,10 @@
 #include <memory>
 #include <optional>
 
-#include "arrow_format_generated.h"
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
 #include "athanor/datasets/arrow_file.h"
+#include "athanor/datasets/arrow_format_generated.h"
 #include "athanor/datasets/text_lines.h"
 
 namespace athanor {

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "arrow_format_generated.h"
 #include "athanor/base/error.h"
 #include "athanor/datasets/arrow_file.h"
+#include "athanor/datasets/arrow_format_generated.h"
 
 namespace athanor {
 namespace {

@@ -121,4 +121,16 @@ LidarSweep MergeSweeps(const Log& log, int frame, int max_sweeps, float min_dist
   return merged;
 }
 
+int FindLog(const LogDataset& logs, const std::filesystem::path& path, const std::string& name) {
+  const std::vector<std::string>& names = logs.names();
+  ATHANOR_CHECK(!names.empty(), path.string(), ": expected at least one log, found none");
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found != names.end()) return static_cast<int>(found - names.begin());
+  const bool is_number =
+      name.size() <= 9 && name.find_first_not_of("0123456789") == std::string::npos;
+  if (is_number && std::stoul(name) < names.size()) return static_cast<int>(std::stoul(name));
+  throw Error(StrCat(path.string(), ": no log is called '", name, "'; the first of ", names.size(),
+                     " is ", names[0]));
+}
+
 }  // namespace athanor

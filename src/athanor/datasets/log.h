@@ -108,6 +108,10 @@ class LogDataset {
 // Throws Error that says what was looked for.
 std::unique_ptr<LogDataset> OpenLogs(const std::filesystem::path& path);
 
+// Index of the log called `name`, or whose number from 0 it is. Throws Error, naming `path`, when
+// there is none.
+int FindLog(const LogDataset& logs, const std::filesystem::path& path, const std::string& name);
+
 // The points of one LiDAR reading.
 struct LidarSweep {
   std::vector<Eigen::Vector3f> points;  // [N] sensor frame at the reading's time, metres

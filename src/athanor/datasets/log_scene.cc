@@ -541,4 +541,10 @@ LogScene MakeLogScene(const Log& log, const fs::path& cache_folder,
   return SceneMaker(log, cache_folder, options).Make();
 }
 
+PosedImages ReadClip(const std::filesystem::path& path, const std::string& clip,
+                     const std::filesystem::path& cache_folder) {
+  const auto logs = OpenLogs(path);
+  return MakeLogScene(logs->Read(FindLog(*logs, path, clip)), cache_folder).posed;
+}
+
 }  // namespace athanor

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "athanor/base/error.h"
+#include "athanor/datasets/log_scene.h"
 
 namespace athanor {
 namespace {
@@ -21,6 +22,12 @@ void FillPercentiles(std::vector<double>* values, double out[5]) {
 bool BringsCameras(const std::filesystem::path& file) { return file.extension() == ".npz"; }
 
 }  // namespace
+
+PosedImages ReadCapture(const std::filesystem::path& input, const ReconstructOptions& options,
+                        const std::filesystem::path& run) {
+  return options.clip.empty() ? ReadPosedImages(input)
+                              : ReadClip(input, options.clip, run / "clip");
+}
 
 ViewOptions ViewOptionsOf(const ReconstructOptions& options) {
   ViewOptions view;
@@ -48,7 +55,7 @@ OpenedScene OpenScene(const std::filesystem::path& run_or_file, bool with_captur
                   run.options.iterations, " and no scene.ply; go on with --resume");
     scene.file = run.scene;
     scene.options = run.options;
-    if (with_capture) scene.capture = ReadPosedImages(run.input);
+    if (with_capture) scene.capture = ReadCapture(run.input, run.options, run_or_file);
   } else {
     scene.file = run_or_file;
     if (with_capture && BringsCameras(run_or_file)) scene.capture = ReadGardenViews(run_or_file);

@@ -15,6 +15,11 @@
 
 namespace athanor {
 
+// What a run with these options is trained and scored on: the capture at `input`, or the clip of
+// the driving data set there, whose masks and depth maps are written to `run`/clip.
+PosedImages ReadCapture(const std::filesystem::path& input, const ReconstructOptions& options,
+                        const std::filesystem::path& run);
+
 // The photographs, and the rendering, of a run with these options.
 ViewOptions ViewOptionsOf(const ReconstructOptions& options);
 RenderOptions RenderOptionsOf(const ReconstructOptions& options);

@@ -383,6 +383,10 @@ OptionList Describe(ReconstructOptions& o) {
            {.choices = {"default", "mcmc"}});
   list.Add("device", &o.device, "cpu, cuda or cuda:N");
   list.Add("seed", &o.seed, "of everything random");
+  list.Add(
+      "clip", &o.clip,
+      "INPUT is a driving data set (nuScenes, Argoverse 2, ...): its log of this name, or number "
+      "from 0");
   list.Add("max-side", &o.max_side_px,
            "longest side of the images in training, pixels; 0 = as photographed", {.min = 0});
   list.Add("test-every", &o.test_every,
@@ -422,7 +426,9 @@ OptionList Describe(ReconstructOptions& o) {
   list.Add("ssim-weight", &o.ssim_weight, "weight of 1 - SSIM; L1 has the rest",
            {.min = 0, .max = 1});
   list.Add("depth-weight", &o.depth_weight,
-           "weight of the inverse depth's L1 where the capture has depth", {.min = 0});
+           "weight of the inverse depth's L1 where the capture has depth; -1 = 0.5 for a clip of a "
+           "driving data set, else 0",
+           {.min = -1});
   list.Add("exposure", &o.exposure, "learn an affine colour correction per image");
   list.Add("antialias", &o.antialias, "keep the energy of small Gaussians (Mip-Splatting)");
   list.Add("opacity-regularizer", &o.opacity_regularizer, "mcmc: weight of the mean opacity",
@@ -461,7 +467,8 @@ ReconstructResult Reconstruct(const std::filesystem::path& input,
   } else {
     run.CheckFree();
   }
-  PosedImages posed = ReadPosedImages(source);
+  if (options.depth_weight < 0) options.depth_weight = options.clip.empty() ? 0 : 0.5;
+  PosedImages posed = ReadCapture(source, options, run.path());
   Trainer trainer(posed, run, options);
   posed.points = {};  // they are in the model now, and may be millions
   // Only now is something written: a wrong path or option leaves no folder behind.

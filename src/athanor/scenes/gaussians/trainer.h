@@ -18,6 +18,7 @@ struct ReconstructOptions {
   std::string device = "cpu";
   int64_t seed = 0;
   // Images.
+  std::string clip;  // of a driving data set
   int max_side_px = 960;
   int test_every = 8;
   std::string test_list;
@@ -41,7 +42,7 @@ struct ReconstructOptions {
   int opacity_reset_every = 3000;
   // Loss.
   double ssim_weight = 0.2;
-  double depth_weight = 0;
+  double depth_weight = -1;  // < 0: as the capture is
   bool exposure = false;
   bool antialias = false;
   double opacity_regularizer = 0.01;
