@@ -230,8 +230,8 @@ Lighting StreetScene::LightingAt(double time_s) const {
     lighting.lamps.push_back(lamp);
   };
   for (const double side : {0.65, -0.65}) {
-    add(world_from_ego * Vector3d(3.55, side, 0.7), world_from_ego.rotation * Vector3d::UnitX(),
-        45, true);
+    add(world_from_ego * Vector3d(3.55, side, 0.7), world_from_ego.rotation * Vector3d::UnitX(), 45,
+        true);
   }
   // The nearest of the others.
   std::vector<std::pair<double, int>> others;

@@ -69,7 +69,7 @@ enum class SignKind { kSpeed30, kSpeed50, kYield, kStop, kCrossing, kRoundabout,
 inline constexpr int kNumSignKinds = 7;
 // The face looks along +x.
 Mesh SignMesh(SignKind kind);
-// A pole with an arm along +y; heads hang at SignalHeadOffsets.
+// A pole with an arm along +y; heads are placed by the town.
 Mesh SignalPoleMesh();
 inline constexpr float kSignalArm_m = 4.5f;
 // The lamps look along +x. `shown`: index as in Town::signal_meshes.
