@@ -154,7 +154,7 @@ struct TrafficOptions {
   float parked = 0.35f;       // share of kerb places that are taken
   bool sublane = true;        // SUMO's sublane model (lateral motion, bicycles overtaken in lane)
   // Long-tail actors: how many to expect per log of 20 s.
-  float dogs = 0.3f;    // half of them with a person; some run into the road
+  float dogs = 1;       // half of them with a person; some run into the road
   float sheep = 0.05f;  // flocks
   float jaywalkers = 0.3f;
   float bags = 0.3f;
