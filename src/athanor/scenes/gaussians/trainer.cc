@@ -173,8 +173,9 @@ Trainer::Trainer(const PosedImages& posed, const RunFolder& run, const Reconstru
       model_(StartingModel(posed, options, device_)),
       exposure_(options.exposure ? static_cast<int64_t>(posed.images.size()) : 0, device_) {
   statistics_.Reset(model_);
+  if (options_.depth_weight < 0) options_.depth_weight = options_.clip.empty() ? 0 : 0.5;
   render_options_ = RenderOptionsOf(options);
-  render_options_.depth = options.depth_weight > 0;
+  render_options_.depth = options_.depth_weight > 0;
 }
 
 // Every epoch is a permutation of the training images of its own.
@@ -467,7 +468,6 @@ ReconstructResult Reconstruct(const std::filesystem::path& input,
   } else {
     run.CheckFree();
   }
-  if (options.depth_weight < 0) options.depth_weight = options.clip.empty() ? 0 : 0.5;
   PosedImages posed = ReadCapture(source, options, run.path());
   Trainer trainer(posed, run, options);
   posed.points = {};  // they are in the model now, and may be millions
