@@ -535,9 +535,9 @@ TEST(DemoTest, MakesPicturesResumesAndStartsAnew) {
 
 TEST(Cli, SimRoomMakesACaptureAndGoesOn) {
   const fs::path out = TestFolder("room") / "W";
-  const std::vector<std::string> words = {"sim",     "room", "--images", "2",  "--width",
-                                          "128",     "--height", "96",   "--seed", "7",
-                                          "--points", "200", "-o", out.string()};
+  const std::vector<std::string> words = {
+      "sim", "room",   "--images", "2",        "--width", "128", "--height",
+      "96",  "--seed", "7",        "--points", "200",     "-o",  out.string()};
   const Outcome first = Execute(words);
   ASSERT_EQ(first.status, 0) << first.err;
   EXPECT_THAT(first.out, AllOf(HasSubstr("2 images written"), HasSubstr("scene reconstruct")));
