@@ -1,14 +1,9 @@
 #include "athanor/datasets/colmap_program.h"
 
-#include <fcntl.h>
-#include <spawn.h>
 #include <sqlite3.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <cstring>
 #include <iomanip>
 #include <map>
@@ -18,11 +13,10 @@
 #include "athanor/base/files.h"
 #include "athanor/base/hash.h"
 #include "athanor/base/log.h"
+#include "athanor/base/program.h"
 #include "athanor/datasets/colmap_reader.h"
 #include "athanor/datasets/colmap_writer.h"
 #include "athanor/datasets/text_lines.h"
-
-extern char** environ;
 
 namespace athanor {
 namespace {
@@ -45,40 +39,6 @@ void Remove(const fs::path& path) {
   std::error_code error;
   fs::remove_all(path, error);
   ATHANOR_CHECK(!error, path.string(), ": cannot remove: ", error.message());
-}
-
-// Runs a program, found in PATH, with its output added to the log. Returns the exit status; 128 and
-// above for a signal. No shell is involved: an argument may hold any character.
-int RunProgram(const std::vector<std::string>& arguments, const fs::path& log_path) {
-  std::vector<char*> argv;
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-  argv.push_back(nullptr);
-  // COLMAP is linked with Qt, which looks for a display otherwise.
-  std::string platform = "QT_QPA_PLATFORM=offscreen";
-  std::vector<char*> environment;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    if (std::strncmp(*entry, "QT_QPA_PLATFORM=", 16) != 0) environment.push_back(*entry);
-  }
-  environment.push_back(platform.data());
-  environment.push_back(nullptr);
-
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, log_path.c_str(),
-                                   O_WRONLY | O_CREAT | O_APPEND, 0666);
-  posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
-  pid_t process = 0;
-  const int failure =
-      posix_spawnp(&process, argv[0], &actions, nullptr, argv.data(), environment.data());
-  posix_spawn_file_actions_destroy(&actions);
-  ATHANOR_CHECK(failure == 0, "cannot run '", arguments[0], "': ", std::strerror(failure),
-                "; COLMAP must be installed to find camera poses (apt-get install colmap)");
-  int status = 0;
-  while (waitpid(process, &status, 0) < 0) {
-    ATHANOR_CHECK(errno == EINTR, "cannot wait for '", arguments[0], "': ", std::strerror(errno));
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 // What the program said last, before a stack trace.
@@ -124,7 +84,11 @@ class Steps {
     Remove(marker);
     prepare();
     LogInfo(StrCat("colmap: ", what, " (log: ", log_path().string(), ")"));
-    const int status = RunProgram(command, log_path());
+    const int status =
+        RunProgram(command, log_path(),
+                   "COLMAP must be installed to find camera poses (apt-get install colmap)",
+                   // COLMAP is linked with Qt, which looks for a display otherwise.
+                   {{"QT_QPA_PLATFORM", "offscreen"}});
     ATHANOR_CHECK(status == 0, "colmap ", command[1], ": ", what, " failed with exit status ",
                   status, "; it said: ", LastLine(log_path()), "; log: ", log_path().string());
     WriteFile(marker, HexDigits(hash_));

@@ -2,13 +2,7 @@
 // SUMO's plain XML (https://sumo.dlr.de/docs/Networks/PlainXML.html), from which netconvert builds
 // lanes, junctions, right of way, crossings and traffic lights.
 
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <cstring>
 #include <iomanip>
@@ -17,11 +11,10 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
+#include "athanor/base/program.h"
 #include "athanor/base/random.h"
 #include "athanor/simulation/traffic/traffic.h"
 #include "athanor/simulation/traffic/xml.h"
-
-extern char** environ;
 
 namespace athanor {
 namespace {
@@ -384,30 +377,6 @@ class PlainXml {
   std::vector<End> ends_;  // per road and end (2 i: a, 2 i + 1: b)
 };
 
-// Runs a program, found in PATH, with its output in a file; no shell. Returns the exit status, 128
-// and above for a signal.
-int RunProgram(const std::vector<std::string>& arguments, const fs::path& log_path) {
-  std::vector<char*> argv;
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-  argv.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, log_path.c_str(),
-                                   O_WRONLY | O_CREAT | O_TRUNC, 0666);
-  posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
-  pid_t process = 0;
-  const int failure = posix_spawnp(&process, argv[0], &actions, nullptr, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  ATHANOR_CHECK(failure == 0, "cannot run '", arguments[0], "': ", std::strerror(failure),
-                "; SUMO must be installed to make road networks (apt-get install sumo)");
-  int status = 0;
-  while (waitpid(process, &status, 0) < 0) {
-    ATHANOR_CHECK(errno == EINTR, "cannot wait for '", arguments[0], "': ", std::strerror(errno));
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
 // Without the comment in which netconvert writes the time and the paths.
 std::string WithoutComments(std::string text) {
   for (size_t begin; (begin = text.find("<!--")) != text.npos;) {
@@ -452,34 +421,36 @@ TrafficNetwork GenerateNetwork(const NetworkOptions& options, const fs::path& fo
   MakeFolder(folder);
   PlainXml(plan, options, &random).Write(folder);
   const fs::path aside = folder / "network.unfinished.net.xml", log = folder / "netconvert.log";
-  const int status = RunProgram({"netconvert",
-                                 "--node-files",
-                                 (folder / "plain.nod.xml").string(),
-                                 "--edge-files",
-                                 (folder / "plain.edg.xml").string(),
-                                 "--connection-files",
-                                 (folder / "plain.con.xml").string(),
-                                 "--type-files",
-                                 (folder / "plain.typ.xml").string(),
-                                 "--output-file",
-                                 aside.string(),
-                                 "--no-turnarounds.except-deadend",
-                                 "true",
-                                 "--walkingareas",
-                                 "true",
-                                 "--junctions.corner-detail",
-                                 "5",
-                                 "--junctions.internal-link-detail",
-                                 "8",
-                                 "--check-lane-foes.roundabout",
-                                 "true",
-                                 "--precision",
-                                 "3",
-                                 "--offset.disable-normalization",
-                                 "true",
-                                 "--xml-validation",
-                                 "never"},
-                                log);
+  fs::remove(log);
+  const int status =
+      RunProgram({"netconvert",
+                  "--node-files",
+                  (folder / "plain.nod.xml").string(),
+                  "--edge-files",
+                  (folder / "plain.edg.xml").string(),
+                  "--connection-files",
+                  (folder / "plain.con.xml").string(),
+                  "--type-files",
+                  (folder / "plain.typ.xml").string(),
+                  "--output-file",
+                  aside.string(),
+                  "--no-turnarounds.except-deadend",
+                  "true",
+                  "--walkingareas",
+                  "true",
+                  "--junctions.corner-detail",
+                  "5",
+                  "--junctions.internal-link-detail",
+                  "8",
+                  "--check-lane-foes.roundabout",
+                  "true",
+                  "--precision",
+                  "3",
+                  "--offset.disable-normalization",
+                  "true",
+                  "--xml-validation",
+                  "never"},
+                 log, "SUMO must be installed to make road networks (apt-get install sumo)");
   ATHANOR_CHECK(status == 0, "netconvert failed with status ", status, "; see ", log.string());
   const fs::path path = folder / "network.net.xml";
   WriteFile(path, WithoutComments(ReadFile(aside)));

@@ -1,0 +1,19 @@
+// Other programs, run without a shell.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace athanor {
+
+// Runs arguments[0], found in PATH, and waits for it. What it prints is added to `log`; it reads
+// nothing. `environment` is set for it beside our own variables. An argument may hold any
+// character. Returns the exit status; 128 and above for a signal. Throws Error, ending in
+// `remedy`, when there is no such program.
+int RunProgram(const std::vector<std::string>& arguments, const std::filesystem::path& log,
+               const std::string& remedy,
+               const std::vector<std::pair<std::string, std::string>>& environment = {});
+
+}  // namespace athanor
