@@ -18,12 +18,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-std::filesystem::path TestFolder(const char* name) {
-  const auto folder = std::filesystem::path(testing::TempDir()) / "athanor base tests é" / name;
-  std::filesystem::remove_all(folder);
-  return folder;
-}
-
 TEST(FilesTest, WriteThenReadKeepsEveryByte) {
   const auto path = TestFolder("write") / "deep" / "file.bin";
   std::string bytes = "one\0two";

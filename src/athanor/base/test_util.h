@@ -1,6 +1,9 @@
 // What the tests of every module share.
 #pragma once
 
+#include <unistd.h>
+
+#include <filesystem>
 #include <string>
 
 #include "athanor/base/error.h"
@@ -16,6 +19,24 @@ std::string ErrorOf(F&& f) {
     return error.what();
   }
   return {};
+}
+
+// An empty folder of this process alone, with a name that shells and careless code stumble over.
+// All of them go when the program ends.
+inline std::filesystem::path TestFolder(const std::string& name) {
+  struct Root {
+    std::filesystem::path path =
+        std::filesystem::temp_directory_path() / ("athanor tests é " + std::to_string(::getpid()));
+    ~Root() {
+      std::error_code error;
+      std::filesystem::remove_all(path, error);
+    }
+  };
+  static const Root root;
+  const std::filesystem::path folder = root.path / name;
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  return folder;
 }
 
 }  // namespace athanor

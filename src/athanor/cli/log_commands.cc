@@ -21,17 +21,6 @@ namespace fs = std::filesystem;
 constexpr const char* kDataset =
     "data set: nuScenes, Argoverse 2, KITTI, or an exported key frame (told apart by content)";
 
-std::string_view KindName(SensorKind kind) {
-  switch (kind) {
-    case SensorKind::kCamera:
-      return "camera";
-    case SensorKind::kLidar:
-      return "lidar";
-    default:
-      return "radar";
-  }
-}
-
 double DurationOf(const Log& log) {
   if (log.frames.empty()) return 0;
   return 1e-6 * static_cast<double>(log.frames.back().time_us - log.frames.front().time_us);
@@ -63,7 +52,7 @@ struct Totals {
     for (const LogSensor& sensor : log.sensors) {
       if (!sensors.contains(sensor.channel)) channels.push_back(sensor.channel);
       Sensor& total = sensors[sensor.channel];
-      total.kind = KindName(sensor.kind);
+      total.kind = SensorKindName(sensor.kind);
       if (sensor.kind == SensorKind::kCamera) {
         total.size = StrCat(sensor.camera.width_px, "x", sensor.camera.height_px);
       }

@@ -16,14 +16,6 @@
 
 namespace athanor {
 
-// An empty folder with a name that shells and careless code stumble over.
-inline std::filesystem::path TestFolder(const std::string& name) {
-  const auto folder = std::filesystem::path(testing::TempDir()) / "athanor datasets tests é" / name;
-  std::filesystem::remove_all(folder);
-  std::filesystem::create_directories(folder);
-  return folder;
-}
-
 // A folder of the real data that is not part of the sources; empty where it is not at hand.
 inline std::filesystem::path SharedData(const std::string& name) {
   const char* variable = std::getenv("ATHANOR_SHARED_DATA");

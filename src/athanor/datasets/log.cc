@@ -38,6 +38,17 @@ Rigid3 WorldFromSensor(const Log& log, const LogReading& reading) {
 
 }  // namespace
 
+std::string_view SensorKindName(SensorKind kind) {
+  switch (kind) {
+    case SensorKind::kCamera:
+      return "camera";
+    case SensorKind::kLidar:
+      return "lidar";
+    default:
+      return "radar";
+  }
+}
+
 const LogSensor* Log::FindSensor(std::string_view channel) const {
   const auto found = std::find_if(sensors.begin(), sensors.end(), [&](const LogSensor& sensor) {
     return sensor.channel == channel;

@@ -19,6 +19,9 @@ namespace athanor {
 
 enum class SensorKind { kCamera, kLidar, kRadar };
 
+// "camera", "lidar", "radar": nuScenes' words.
+std::string_view SensorKindName(SensorKind kind);
+
 struct LogSensor {
   std::string channel;  // as in the data set: "CAM_FRONT", "LIDAR_TOP"; unique in a log
   SensorKind kind = SensorKind::kCamera;

@@ -96,17 +96,6 @@ std::string MapPath(const std::string& location) {
   return "maps/" + TokenOf("map/" + location) + ".png";
 }
 
-std::string_view ModalityName(SensorKind kind) {
-  switch (kind) {
-    case SensorKind::kCamera:
-      return "camera";
-    case SensorKind::kLidar:
-      return "lidar";
-    default:
-      return "radar";
-  }
-}
-
 std::string QuotedJson(std::string_view text) {
   return Json(std::string(text)).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -204,7 +193,7 @@ class SceneRows {
                    {"categories", categories_}, {"attributes", attributes_},
                    {"sensors", Json::array()},  {"bytes", Json::array()}};
     for (const LogSensor& sensor : log_.sensors) {
-      header["sensors"].push_back({sensor.channel, ModalityName(sensor.kind)});
+      header["sensors"].push_back({sensor.channel, SensorKindName(sensor.kind)});
     }
     for (const std::string& table : tables_) header["bytes"].push_back(table.size());
     std::string bytes = kPartMagic;

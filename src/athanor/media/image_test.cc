@@ -24,12 +24,6 @@ using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-std::filesystem::path TestFolder(const char* name) {
-  const auto folder = std::filesystem::path(testing::TempDir()) / "athanor media tests é" / name;
-  std::filesystem::remove_all(folder);
-  return folder;
-}
-
 Image Noise(int width, int height, int channels) {
   Random random(5);
   Image image(width, height, channels);

@@ -6,13 +6,12 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
+#include "athanor/base/test_util.h"
 
 namespace athanor {
 namespace {
 
-std::filesystem::path TestPath(const char* name) {
-  return std::filesystem::path(testing::TempDir()) / "athanor nn tests" / name;
-}
+std::filesystem::path TestPath(const char* name) { return TestFolder(name) / name; }
 
 TEST(SafeTensorsTest, RoundTripKeepsNamesTypesShapesAndBytes) {
   SafeTensors written;

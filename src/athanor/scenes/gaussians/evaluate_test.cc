@@ -9,6 +9,7 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
+#include "athanor/base/test_util.h"
 #include "athanor/scenes/gaussians/show.h"
 
 namespace athanor {
@@ -18,13 +19,6 @@ namespace fs = std::filesystem;
 
 constexpr int kWidth = 48, kHeight = 32;
 constexpr float kSh0 = 0.28209479177387814f;
-
-fs::path EmptyFolder(const char* name) {
-  const fs::path folder = fs::path(testing::TempDir()) / "athanor evaluate tests é" / name;
-  fs::remove_all(folder);
-  fs::create_directories(folder);
-  return folder;
-}
 
 // A wall of one grey, at z = 2 in front of a camera at the origin, that fills the view: one wide
 // Gaussian, thin along z. Its alpha is 0.99 at the middle and hardly less elsewhere.
@@ -70,7 +64,7 @@ Capture MakeCapture(const fs::path& folder, uint8_t left, uint8_t right) {
 double PsnrOf(double difference) { return -20 * std::log10(difference); }
 
 TEST(EvaluateTest, PsnrAgreesWithTheDefinition) {
-  const Capture capture = MakeCapture(EmptyFolder("psnr"), 102, 153);  // 0.4 and 0.6
+  const Capture capture = MakeCapture(TestFolder("psnr"), 102, 153);  // 0.4 and 0.6
   ViewCache views(capture.posed, {});
   const SceneScore score = Evaluate(Wall(0.5f), capture.posed, &views, {0}, {});
   ASSERT_EQ(score.views.size(), 1u);
@@ -84,7 +78,7 @@ TEST(EvaluateTest, PsnrAgreesWithTheDefinition) {
 }
 
 TEST(EvaluateTest, MaskedPixelsDoNotCount) {
-  const fs::path folder = EmptyFolder("mask");
+  const fs::path folder = TestFolder("mask");
   Capture capture = MakeCapture(folder, 102, 255);
   Image mask(kWidth, kHeight, 1);
   for (int y = 0; y < kHeight; ++y) {
@@ -98,7 +92,7 @@ TEST(EvaluateTest, MaskedPixelsDoNotCount) {
 }
 
 TEST(EvaluateTest, DepthErrorIsMeasuredWhereTheTruthIsKnown) {
-  const fs::path folder = EmptyFolder("depth");
+  const fs::path folder = TestFolder("depth");
   Capture capture = MakeCapture(folder, 128, 128);
   DepthImage depth(kWidth, kHeight, 1);
   for (int y = 0; y < kHeight; ++y) {
@@ -114,7 +108,7 @@ TEST(EvaluateTest, DepthErrorIsMeasuredWhereTheTruthIsKnown) {
 }
 
 TEST(EvaluateTest, WritesASheetPerImageAndRefusesABadIndex) {
-  const fs::path folder = EmptyFolder("sheets");
+  const fs::path folder = TestFolder("sheets");
   const Capture capture = MakeCapture(folder, 100, 200);
   ViewCache views(capture.posed, {});
   Evaluate(Wall(0.5f), capture.posed, &views, {0}, {}, folder / "sheets");
@@ -136,7 +130,7 @@ TEST(ToImageTest, ClipsAndRounds) {
 }
 
 TEST(RenderPathTest, WritesEveryFrameOfEveryChannel) {
-  const fs::path folder = EmptyFolder("path");
+  const fs::path folder = TestFolder("path");
   const Capture capture = MakeCapture(folder, 0, 0);
   std::vector<PathView> path(3, {capture.posed.cameras[0], Rigid3()});
   path[1].camera_from_world.translation.z() = 1;  // one step back: the wall is at 3

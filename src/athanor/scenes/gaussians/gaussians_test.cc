@@ -8,6 +8,7 @@
 #include "athanor/base/files.h"
 #include "athanor/base/log.h"
 #include "athanor/base/random.h"
+#include "athanor/base/test_util.h"
 #include "athanor/datasets/synthetic_scene.h"
 #include "athanor/datasets/view_cache.h"
 #include "athanor/scenes/gaussians/densify.h"
@@ -19,12 +20,6 @@ namespace athanor {
 namespace {
 
 using ::testing::HasSubstr;
-
-std::filesystem::path TestFolder(const char* name) {
-  const auto folder = std::filesystem::path(testing::TempDir()) / "athanor scenes tests é" / name;
-  std::filesystem::remove_all(folder);
-  return folder;
-}
 
 GaussianModel RandomModel(int64_t n, uint64_t seed = 1) {
   Random random(seed);

@@ -35,13 +35,6 @@ RoomOptions OfType(const std::string& type, double clutter = 0.8) {
 
 std::string KindName(const RoomObject& object) { return RoomKinds()[object.kind].name; }
 
-fs::path TestFolder(const std::string& name) {
-  const fs::path folder =
-      fs::path(testing::TempDir()) / ("athanor_rooms_" + std::to_string(::getpid())) / name;
-  fs::remove_all(folder);
-  return folder;
-}
-
 SimRoomOptions SmallOptions() {
   SimRoomOptions options;
   options.seed = 11;

@@ -38,7 +38,7 @@ class TrafficTest : public ::testing::Test {
     options.seed = seed;
     return GenerateNetwork(options, folder_.path() / kind);
   }
-  TestFolder folder_;
+  NetworkFolder folder_;
 };
 
 TEST_F(TrafficTest, GeneratesNetworksOfEachKind) {

@@ -22,18 +22,21 @@ inline std::filesystem::path SharedData(const std::string& name) {
   return std::filesystem::exists(folder, error) ? folder : std::filesystem::path();
 }
 
-// A folder of this process that vanishes with it.
-class TestFolder {
+// A folder of this process that vanishes with it. Its path has no space: SUMO's programs take one
+// for the end of a file name.
+class NetworkFolder {
  public:
-  TestFolder()
+  NetworkFolder()
       : path_(std::filesystem::temp_directory_path() /
-              ("athanor-traffic-test-" + std::to_string(getpid()))) {
+              ("athanor-networks-" + std::to_string(::getpid()))) {
     std::filesystem::create_directories(path_);
   }
-  ~TestFolder() {
+  ~NetworkFolder() {
     std::error_code error;
     std::filesystem::remove_all(path_, error);
   }
+  NetworkFolder(const NetworkFolder&) = delete;
+  NetworkFolder& operator=(const NetworkFolder&) = delete;
   const std::filesystem::path& path() const { return path_; }
 
  private:
