@@ -275,7 +275,7 @@ TEST(ImageFileTest, TheHeaderBehindALargeThumbnailIsFound) {
 }
 
 TEST(ImageFileTest, RefusesWhatItCannotWrite) {
-  const auto folder = TestFolder("write");
+  const auto folder = TestFolder("write") / "new";
   const Image image(4, 4, 3);
   EXPECT_THAT(ErrorOf([&] { WriteImage(folder / "a.bmp", image); }),
               AllOf(HasSubstr("a.bmp"), HasSubstr(".png, .jpg or .jpeg"), HasSubstr("'.bmp'")));
