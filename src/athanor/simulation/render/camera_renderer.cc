@@ -47,7 +47,7 @@ struct Pixel {
   float distance = 0;
   Vector3f lit = Vector3f::Zero();  // emission and sun
   int32_t instance = -1;
-  Vector3f lamp_diffuse = Vector3f::Zero(), lamp_specular = Vector3f::Zero();
+  Vector3f lamps = Vector3f::Zero();  // what they add where all of it arrives
   uint16_t part = 0, material = 0;
   bool sun_visible = false;
 };
@@ -177,6 +177,7 @@ class FrameRenderer {
  private:
   Pixel& at(int x, int y) { return pixels_[static_cast<size_t>(y) * width_ + x]; }
   const Pixel& at(int x, int y) const { return pixels_[static_cast<size_t>(y) * width_ + x]; }
+  const Vector3f& color(int x, int y) const { return colors_[static_cast<size_t>(y) * width_ + x]; }
   Vector3f& color(int x, int y) { return colors_[static_cast<size_t>(y) * width_ + x]; }
 
   Vector3f WorldDirection(const Vector2f& direction) const {
@@ -282,8 +283,7 @@ class FrameRenderer {
         const float w = order * 0.754878f + 0.61f * static_cast<float>(k);
         const LampLight light = shader_.LampsAt(surfaces[i], -directions[i].normalized(), u,
                                                 v - std::floor(v), w - std::floor(w));
-        pixels[i]->lamp_diffuse = light.diffuse;
-        pixels[i]->lamp_specular = light.specular;
+        pixels[i]->lamps = pixels[i]->albedo.cwiseProduct(light.diffuse) + light.specular;
         if (light.shadow_end > 0) {
           const Vector3f way = light.shadow_target - origins[i];
           lamp_rays.Set(i, origins[i].data(), way.data(), 0, light.shadow_end);
@@ -485,8 +485,7 @@ class FrameRenderer {
                      pixel.normal, pixel.distance);
         Vector3f light = pixel.lit + pixel.albedo.cwiseProduct(indirect);
         if (shader_.has_lamps()) {
-          light += LampRatio(x, y) *
-                   (pixel.albedo.cwiseProduct(pixel.lamp_diffuse) + pixel.lamp_specular);
+          light += LampRatio(x, y) * pixel.lamps;
         }
         color(x, y) = light;
         if (options_.mirrors && pixel.mirror > kMirrorMin) {
@@ -556,18 +555,28 @@ class FrameRenderer {
            !IsSameSurface(a, b);
   }
 
+  // Whether averaging the two can be seen: about two of 255 steps apart.
+  bool ColorDiffers(int x0, int y0, int x1, int y1) const {
+    const Vector3f& a = color(x0, y0);
+    const Vector3f& b = color(x1, y1);
+    for (int c = 0; c < 3; ++c) {
+      if (std::abs(a[c] - b[c]) > 0.03f * a[c] + 0.002f) return true;
+    }
+    return false;
+  }
+
   // Sets edge[index] for the pixels of a tile that differ from one beside, above or below.
   void FindEdges(int x0, int y0, int x1, int y1, bool* edge) const {
     for (int y = y0; y < y1; ++y) {
       for (int x = std::max(x0 - 1, 0); x < std::min(x1, width_ - 1); ++x) {
-        if (!Differs(at(x, y), at(x + 1, y))) continue;
+        if (!ColorDiffers(x, y, x + 1, y) || !Differs(at(x, y), at(x + 1, y))) continue;
         if (x >= x0) edge[(y - y0) * kTile + x - x0] = true;
         if (x + 1 < x1) edge[(y - y0) * kTile + x + 1 - x0] = true;
       }
     }
     for (int y = std::max(y0 - 1, 0); y < std::min(y1, height_ - 1); ++y) {
       for (int x = x0; x < x1; ++x) {
-        if (!Differs(at(x, y), at(x, y + 1))) continue;
+        if (!ColorDiffers(x, y, x, y + 1) || !Differs(at(x, y), at(x, y + 1))) continue;
         if (y >= y0) edge[(y - y0) * kTile + x - x0] = true;
         if (y + 1 < y1) edge[(y + 1 - y0) * kTile + x - x0] = true;
       }
