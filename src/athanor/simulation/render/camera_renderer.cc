@@ -204,7 +204,9 @@ class FrameRenderer {
       packet.ray.Disable(i);
       if (x >= width_ || y >= height_) continue;
       pixels[i] = &at(x, y);
-      *pixels[i] = Pixel();
+      // Written after the rays: until then the memory can arrive.
+      __builtin_prefetch(pixels[i], 1);
+      __builtin_prefetch(reinterpret_cast<const char*>(pixels[i]) + 64, 1);
       const Vector2f& direction = rays_->at(x, y);
       if (!direction.allFinite()) continue;
       directions[i] = WorldDirection(direction);
@@ -219,7 +221,9 @@ class FrameRenderer {
     bool any_sun = false, any_hit = false;
     for (int i = 0; i < kRayPacketSize; ++i) {
       sun_rays.Disable(i);
-      if (pixels[i] == nullptr || !packet.hit.IsHit(i)) continue;
+      if (pixels[i] == nullptr) continue;
+      *pixels[i] = Pixel();
+      if (!packet.hit.IsHit(i)) continue;
       any_hit = true;
       Pixel& pixel = *pixels[i];
       const float length = directions[i].norm();
