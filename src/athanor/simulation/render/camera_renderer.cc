@@ -474,9 +474,11 @@ class FrameRenderer {
   void ShadeTile(int x0, int y0, int x1, int y1) {
     int mirrors[kTile * kTile];           // pixels that cast a ray
     int mirrored[kTile * kTile];          // pixels that show one
-    uint8_t ray_of_pixel[kTile * kTile];  // into `mirrors`, of those in `mirrored`
+    int ray_of_pixel[kTile * kTile];      // into `mirrors`; -1: shows none
     Vector3f reflections[kTile * kTile];  // of `mirrors`
-    int num_mirrors = 0, num_mirrored = 0;
+    int borrowers[kTile * kTile];         // pixels that show the ray of another
+    int num_mirrors = 0, num_mirrored = 0, num_borrowers = 0;
+    std::fill_n(ray_of_pixel, kTile * kTile, -1);
     for (int y = y0; y < y1; ++y) {
       for (int x = x0; x < x1; ++x) {
         const Pixel& pixel = at(x, y);
@@ -500,35 +502,57 @@ class FrameRenderer {
             const Pixel& other = at(x0 + lender % kTile, y0 + lender / kTile);
             if (other.mirror > kMirrorMin && IsSameSurface(pixel, other)) {
               ray_of_pixel[index] = ray_of_pixel[lender];
+              borrowers[num_borrowers++] = index;
               continue;
             }
           }
-          ray_of_pixel[index] = static_cast<uint8_t>(num_mirrors);
+          ray_of_pixel[index] = num_mirrors;
           mirrors[num_mirrors++] = index;
         }
       }
     }
-    for (int first = 0; first < num_mirrors; first += kRayPacketSize) {
-      RayHitPacket packet;
-      Vector3f radiance[kRayPacketSize];
-      const int count = std::min(kRayPacketSize, num_mirrors - first);
-      for (int i = 0; i < kRayPacketSize; ++i) {
-        packet.ray.Disable(i);
-        if (i >= count) continue;
-        const Pixel& pixel = at(x0 + mirrors[first + i] % kTile, y0 + mirrors[first + i] / kTile);
-        const Vector3f ray = (pixel.position - eye_) / pixel.distance;
-        Vector3f direction = ray - 2 * ray.dot(pixel.normal) * pixel.normal;
-        // A smooth normal must not send the ray into the surface.
-        const float into = direction.dot(pixel.geometric_normal);
-        if (into < 0.01f) direction += (0.01f - into) * pixel.geometric_normal;
-        direction.normalize();
-        const Vector3f origin =
-            pixel.position + RayWorld::StartDistance(pixel.position) * pixel.geometric_normal;
-        packet.ray.Set(i, origin.data(), direction.data(), 0, options_.max_distance_m);
+    const auto reflect = [&](int begin) {
+      for (int first = begin; first < num_mirrors; first += kRayPacketSize) {
+        RayHitPacket packet;
+        Vector3f radiance[kRayPacketSize];
+        const int count = std::min(kRayPacketSize, num_mirrors - first);
+        for (int i = 0; i < kRayPacketSize; ++i) {
+          packet.ray.Disable(i);
+          if (i >= count) continue;
+          const Pixel& pixel = at(x0 + mirrors[first + i] % kTile, y0 + mirrors[first + i] / kTile);
+          const Vector3f ray = (pixel.position - eye_) / pixel.distance;
+          Vector3f direction = ray - 2 * ray.dot(pixel.normal) * pixel.normal;
+          // A smooth normal must not send the ray into the surface.
+          const float into = direction.dot(pixel.geometric_normal);
+          if (into < 0.01f) direction += (0.01f - into) * pixel.geometric_normal;
+          direction.normalize();
+          const Vector3f origin =
+              pixel.position + RayWorld::StartDistance(pixel.position) * pixel.geometric_normal;
+          packet.ray.Set(i, origin.data(), direction.data(), 0, options_.max_distance_m);
+        }
+        shader_.Radiance16(&packet, true, static_cast<uint32_t>(first), radiance);
+        std::copy_n(radiance, count, reflections + first);
       }
-      shader_.Radiance16(&packet, true, static_cast<uint32_t>(first), radiance);
-      std::copy_n(radiance, count, reflections + first);
+    };
+    reflect(0);
+    // Where the reflections of neighbours visibly differ, each pixel casts its own after all.
+    const int num_shared = num_mirrors;
+    for (int i = 0; i < num_borrowers; ++i) {
+      const int index = borrowers[i], x = index % kTile, y = index / kTile;
+      const Vector3f& own = reflections[ray_of_pixel[index]];
+      const float scale = lighting_.exposure * at(x0 + x, y0 + y).mirror;
+      bool differs = false;
+      for (const auto& [dx, dy] : {std::pair(-2, 0), {2, 0}, {0, -2}, {0, 2}}) {
+        const int nx = (x & ~1) + dx, ny = (y & ~1) + dy;
+        if (nx < 0 || ny < 0 || nx >= kTile || ny >= kTile) continue;
+        const int ray = ray_of_pixel[ny * kTile + nx];
+        if (ray < 0 || ray >= num_shared) continue;
+        differs |= (reflections[ray] - own).cwiseAbs().maxCoeff() * scale > 0.015f;
+      }
+      if (differs) mirrors[num_mirrors++] = index;
     }
+    reflect(num_shared);
+    for (int ray = num_shared; ray < num_mirrors; ++ray) ray_of_pixel[mirrors[ray]] = ray;
     for (int i = 0; i < num_mirrored; ++i) {
       const int x = x0 + mirrored[i] % kTile, y = y0 + mirrored[i] / kTile;
       color(x, y) += at(x, y).mirror * (reflections[ray_of_pixel[mirrored[i]]] - color(x, y));
