@@ -5,6 +5,8 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <memory>
+#include <mutex>
 #include <utility>
 
 #include "athanor/base/error.h"
@@ -22,7 +24,8 @@ using Eigen::Vector2f;
 using Eigen::Vector3f;
 
 constexpr int kTile = 16;       // pixels
-constexpr int kBlock = 4;       // a packet of rays; and the spacing of gathering points
+constexpr int kBlock = 4;       // a packet of rays
+constexpr int kGather = 8;      // pixels between gathering points
 constexpr int kSubsamples = 4;  // of an edge pixel, on a rotated grid
 constexpr float kOffsets[kSubsamples][2] = {
     {-0.125f, -0.375f}, {0.375f, -0.125f}, {0.125f, 0.375f}, {-0.375f, 0.125f}};
@@ -30,6 +33,7 @@ constexpr float kOffsets[kSubsamples][2] = {
 constexpr int kOrder[16] = {0, 8, 2, 10, 12, 4, 14, 6, 3, 11, 1, 9, 15, 7, 13, 5};
 constexpr float kSunReachM = 1500;
 constexpr float kMirrorMin = 0.015f;
+constexpr float kFaintMirror = 0.12f;  // 2 x 2 pixels that mirror less share a ray
 
 // What a pixel's centre sees.
 struct Pixel {
@@ -43,7 +47,7 @@ struct Pixel {
   float distance = 0;
   Vector3f lit = Vector3f::Zero();  // emission and sun
   int32_t instance = -1;
-  Vector3f lamp_diffuse = Vector3f::Zero(), lamp_specular = Vector3f::Zero();
+  Vector3f lamps = Vector3f::Zero();  // what they add where all of it arrives
   uint16_t part = 0, material = 0;
   bool sun_visible = false;
 };
@@ -53,6 +57,46 @@ struct GatherPoint {
   Vector3f position, normal;
   bool valid = false;
 };
+
+// Pixels that show what a subsample hits, in the sun and in shadow; null: none does.
+struct Alike {
+  const Pixel *lit = nullptr, *shaded = nullptr;
+};
+
+// What a picture is made in: some 40 MB, kept from one to the next, for fresh memory is slow.
+struct Scratch {
+  std::vector<Pixel> pixels;
+  std::vector<Vector3f> colors;
+  std::vector<float> block_ratio;
+  std::vector<GatherPoint> gathered, smoothed;
+};
+
+class ScratchPool {
+ public:
+  std::unique_ptr<Scratch> Take() {
+    const std::lock_guard lock(mutex_);
+    if (free_.empty()) return std::make_unique<Scratch>();
+    std::unique_ptr<Scratch> scratch = std::move(free_.back());
+    free_.pop_back();
+    return scratch;
+  }
+  void GiveBack(std::unique_ptr<Scratch> scratch) {
+    constexpr size_t kMaxKept = 4, kMaxPixels = 1 << 22;
+    const std::lock_guard lock(mutex_);
+    if (free_.size() < kMaxKept && scratch->pixels.capacity() <= kMaxPixels) {
+      free_.push_back(std::move(scratch));
+    }
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Scratch>> free_;
+};
+
+ScratchPool& Pool() {
+  static ScratchPool pool;
+  return pool;
+}
 
 bool IsSameSurface(const Pixel& a, const Pixel& b) {
   return a.instance == b.instance && a.normal.dot(b.normal) > 0.9f &&
@@ -70,20 +114,31 @@ class FrameRenderer {
         rays_(RaysOf(camera)),
         width_(rays_->width),
         height_(rays_->height),
-        gather_width_((width_ + kBlock - 1) / kBlock),
-        gather_height_((height_ + kBlock - 1) / kBlock) {
+        block_width_((width_ + kBlock - 1) / kBlock),
+        block_height_((height_ + kBlock - 1) / kBlock),
+        gather_width_((width_ + kGather - 1) / kGather),
+        gather_height_((height_ + kGather - 1) / kGather),
+        scratch_(Pool().Take()),
+        pixels_(scratch_->pixels),
+        colors_(scratch_->colors),
+        block_ratio_(scratch_->block_ratio),
+        gathered_(scratch_->gathered),
+        smoothed_(scratch_->smoothed) {
     const Rigid3 world_from_camera = camera_from_world.Inverse();
     rotation_ = world_from_camera.rotation.toRotationMatrix().cast<float>();
     eye_ = world_from_camera.translation.cast<float>();
     MakeGatherDirections();
   }
+  ~FrameRenderer() { Pool().GiveBack(std::move(scratch_)); }
+  FrameRenderer(const FrameRenderer&) = delete;
+  FrameRenderer& operator=(const FrameRenderer&) = delete;
 
   RenderedView Render() {
     const int columns = (width_ + kTile - 1) / kTile, rows = (height_ + kTile - 1) / kTile;
     const int64_t tiles = int64_t{columns} * rows;
     pixels_.resize(static_cast<size_t>(width_) * height_);
     colors_.resize(pixels_.size());
-    block_ratio_.assign(static_cast<size_t>(gather_width_) * gather_height_, 1);
+    block_ratio_.assign(static_cast<size_t>(block_width_) * block_height_, 1);
     view_.image = Image(width_, height_, 3);
     if (options_.truth) {
       view_.depth_m = FloatImage(width_, height_, 1);
@@ -122,6 +177,7 @@ class FrameRenderer {
  private:
   Pixel& at(int x, int y) { return pixels_[static_cast<size_t>(y) * width_ + x]; }
   const Pixel& at(int x, int y) const { return pixels_[static_cast<size_t>(y) * width_ + x]; }
+  const Vector3f& color(int x, int y) const { return colors_[static_cast<size_t>(y) * width_ + x]; }
   Vector3f& color(int x, int y) { return colors_[static_cast<size_t>(y) * width_ + x]; }
 
   Vector3f WorldDirection(const Vector2f& direction) const {
@@ -148,7 +204,9 @@ class FrameRenderer {
       packet.ray.Disable(i);
       if (x >= width_ || y >= height_) continue;
       pixels[i] = &at(x, y);
-      *pixels[i] = Pixel();
+      // Written after the rays: until then the memory can arrive.
+      __builtin_prefetch(pixels[i], 1);
+      __builtin_prefetch(reinterpret_cast<const char*>(pixels[i]) + 64, 1);
       const Vector2f& direction = rays_->at(x, y);
       if (!direction.allFinite()) continue;
       directions[i] = WorldDirection(direction);
@@ -163,7 +221,9 @@ class FrameRenderer {
     bool any_sun = false, any_hit = false;
     for (int i = 0; i < kRayPacketSize; ++i) {
       sun_rays.Disable(i);
-      if (pixels[i] == nullptr || !packet.hit.IsHit(i)) continue;
+      if (pixels[i] == nullptr) continue;
+      *pixels[i] = Pixel();
+      if (!packet.hit.IsHit(i)) continue;
       any_hit = true;
       Pixel& pixel = *pixels[i];
       const float length = directions[i].norm();
@@ -227,8 +287,7 @@ class FrameRenderer {
         const float w = order * 0.754878f + 0.61f * static_cast<float>(k);
         const LampLight light = shader_.LampsAt(surfaces[i], -directions[i].normalized(), u,
                                                 v - std::floor(v), w - std::floor(w));
-        pixels[i]->lamp_diffuse = light.diffuse;
-        pixels[i]->lamp_specular = light.specular;
+        pixels[i]->lamps = pixels[i]->albedo.cwiseProduct(light.diffuse) + light.specular;
         if (light.shadow_end > 0) {
           const Vector3f way = light.shadow_target - origins[i];
           lamp_rays.Set(i, origins[i].data(), way.data(), 0, light.shadow_end);
@@ -248,7 +307,7 @@ class FrameRenderer {
       high = std::max(high, pixels[i]->lamp_ratio);
     }
     // Blocks in which all lamps are free, or none, need no averaging with others like them.
-    block_ratio_[static_cast<size_t>(y0 / kBlock) * gather_width_ + x0 / kBlock] =
+    block_ratio_[static_cast<size_t>(y0 / kBlock) * block_width_ + x0 / kBlock] =
         low >= high ? low : -1;
   }
 
@@ -278,8 +337,8 @@ class FrameRenderer {
 
   void GatherRow(int row) {
     for (int column = 0; column < gather_width_; ++column) {
-      const int x = std::min(column * kBlock + kBlock / 2, width_ - 1);
-      const int y = std::min(row * kBlock + kBlock / 2, height_ - 1);
+      const int x = std::min(column * kGather + kGather / 2, width_ - 1);
+      const int y = std::min(row * kGather + kGather / 2, height_ - 1);
       const Pixel& pixel = at(x, y);
       if (pixel.depth <= 0) continue;
       GatherPoint& point = gathered_[static_cast<size_t>(row) * gather_width_ + column];
@@ -319,7 +378,7 @@ class FrameRenderer {
       const size_t index = static_cast<size_t>(row) * gather_width_ + column;
       const GatherPoint& center = gathered_[index];
       if (!center.valid) continue;
-      const float size = (center.position - eye_).norm() * rays_->pixel_angle_rad * kBlock;
+      const float size = (center.position - eye_).norm() * rays_->pixel_angle_rad * kGather;
       Vector3f sum = Vector3f::Zero();
       float total = 0;
       for (int dy = -2; dy <= 2; ++dy) {
@@ -344,9 +403,9 @@ class FrameRenderer {
   Vector3f Indirect(float px, float py, const Vector3f& position, const Vector3f& normal,
                     float distance) const {
     if (!options_.indirect) return lighting_.ambient + shader_.OpenSky(normal);
-    const float gx = px / kBlock - 0.5f, gy = py / kBlock - 0.5f;
+    const float gx = px / kGather - 0.5f, gy = py / kGather - 0.5f;
     const int x0 = static_cast<int>(std::floor(gx)), y0 = static_cast<int>(std::floor(gy));
-    const float scale = 1 / (0.25f * distance * rays_->pixel_angle_rad * kBlock + 0.01f);
+    const float scale = 1 / (0.25f * distance * rays_->pixel_angle_rad * kGather + 0.01f);
     Vector3f sum = Vector3f::Zero();
     float total = 0;
     const auto add = [&](int x, int y, float weight) {
@@ -371,7 +430,22 @@ class FrameRenderer {
         for (int x = x0 - 2; x <= x0 + 3; ++x) add(x, y, 0.1f);
       }
     }
-    if (total > 1e-4f) return sum / total;
+    if (total > 1e-3f) return sum / total;
+    // A surface too narrow for points of its own: what those close by get, whichever way they face.
+    const float per_m2 = scale * scale / 16;
+    for (int y = y0 - 1; y <= y0 + 2; ++y) {
+      for (int x = x0 - 1; x <= x0 + 2; ++x) {
+        if (x < 0 || y < 0 || x >= gather_width_ || y >= gather_height_) continue;
+        const GatherPoint& point = smoothed_[static_cast<size_t>(y) * gather_width_ + x];
+        if (!point.valid) continue;
+        const float squared = (point.position - position).squaredNorm() * per_m2;
+        const float weight =
+            (0.05f + std::max(point.normal.dot(normal), 0.f)) / (1 + squared * squared);
+        sum += weight * point.light;
+        total += weight;
+      }
+    }
+    if (total > 1e-3f) return sum / total;
     return lighting_.ambient + lighting_.sky_share_of_bounces * shader_.OpenSky(normal);
   }
 
@@ -379,10 +453,10 @@ class FrameRenderer {
     const Pixel& pixel = at(x, y);
     const int bx0 = std::max(x - 2, 0) / kBlock, bx1 = std::min(x + 1, width_ - 1) / kBlock;
     const int by0 = std::max(y - 2, 0) / kBlock, by1 = std::min(y + 1, height_ - 1) / kBlock;
-    const float first = block_ratio_[static_cast<size_t>(by0) * gather_width_ + bx0];
-    if (first >= 0 && first == block_ratio_[static_cast<size_t>(by0) * gather_width_ + bx1] &&
-        first == block_ratio_[static_cast<size_t>(by1) * gather_width_ + bx0] &&
-        first == block_ratio_[static_cast<size_t>(by1) * gather_width_ + bx1]) {
+    const float first = block_ratio_[static_cast<size_t>(by0) * block_width_ + bx0];
+    if (first >= 0 && first == block_ratio_[static_cast<size_t>(by0) * block_width_ + bx1] &&
+        first == block_ratio_[static_cast<size_t>(by1) * block_width_ + bx0] &&
+        first == block_ratio_[static_cast<size_t>(by1) * block_width_ + bx1]) {
       return first;
     }
     float sum = 0, total = 0;
@@ -398,8 +472,13 @@ class FrameRenderer {
   }
 
   void ShadeTile(int x0, int y0, int x1, int y1) {
-    int mirrors[kTile * kTile];
-    int num_mirrors = 0;
+    int mirrors[kTile * kTile];           // pixels that cast a ray
+    int mirrored[kTile * kTile];          // pixels that show one
+    int ray_of_pixel[kTile * kTile];      // into `mirrors`; -1: shows none
+    Vector3f reflections[kTile * kTile];  // of `mirrors`
+    int borrowers[kTile * kTile];         // pixels that show the ray of another
+    int num_mirrors = 0, num_mirrored = 0, num_borrowers = 0;
+    std::fill_n(ray_of_pixel, kTile * kTile, -1);
     for (int y = y0; y < y1; ++y) {
       for (int x = x0; x < x1; ++x) {
         const Pixel& pixel = at(x, y);
@@ -412,39 +491,71 @@ class FrameRenderer {
                      pixel.normal, pixel.distance);
         Vector3f light = pixel.lit + pixel.albedo.cwiseProduct(indirect);
         if (shader_.has_lamps()) {
-          light += LampRatio(x, y) *
-                   (pixel.albedo.cwiseProduct(pixel.lamp_diffuse) + pixel.lamp_specular);
+          light += LampRatio(x, y) * pixel.lamps;
         }
         color(x, y) = light;
         if (options_.mirrors && pixel.mirror > kMirrorMin) {
-          mirrors[num_mirrors++] = (y - y0) * kTile + x - x0;
+          const int index = (y - y0) * kTile + x - x0;
+          const int lender = index & ~(kTile | 1);  // first of its 2 x 2 pixels
+          mirrored[num_mirrored++] = index;
+          if (lender != index && pixel.mirror < kFaintMirror) {
+            const Pixel& other = at(x0 + lender % kTile, y0 + lender / kTile);
+            if (other.mirror > kMirrorMin && IsSameSurface(pixel, other)) {
+              ray_of_pixel[index] = ray_of_pixel[lender];
+              borrowers[num_borrowers++] = index;
+              continue;
+            }
+          }
+          ray_of_pixel[index] = num_mirrors;
+          mirrors[num_mirrors++] = index;
         }
       }
     }
-    for (int first = 0; first < num_mirrors; first += kRayPacketSize) {
-      RayHitPacket packet;
-      Vector3f radiance[kRayPacketSize];
-      const int count = std::min(kRayPacketSize, num_mirrors - first);
-      for (int i = 0; i < kRayPacketSize; ++i) {
-        packet.ray.Disable(i);
-        if (i >= count) continue;
-        const Pixel& pixel = at(x0 + mirrors[first + i] % kTile, y0 + mirrors[first + i] / kTile);
-        const Vector3f ray = (pixel.position - eye_) / pixel.distance;
-        Vector3f direction = ray - 2 * ray.dot(pixel.normal) * pixel.normal;
-        // A smooth normal must not send the ray into the surface.
-        const float into = direction.dot(pixel.geometric_normal);
-        if (into < 0.01f) direction += (0.01f - into) * pixel.geometric_normal;
-        direction.normalize();
-        const Vector3f origin =
-            pixel.position + RayWorld::StartDistance(pixel.position) * pixel.geometric_normal;
-        packet.ray.Set(i, origin.data(), direction.data(), 0, options_.max_distance_m);
+    const auto reflect = [&](int begin) {
+      for (int first = begin; first < num_mirrors; first += kRayPacketSize) {
+        RayHitPacket packet;
+        Vector3f radiance[kRayPacketSize];
+        const int count = std::min(kRayPacketSize, num_mirrors - first);
+        for (int i = 0; i < kRayPacketSize; ++i) {
+          packet.ray.Disable(i);
+          if (i >= count) continue;
+          const Pixel& pixel = at(x0 + mirrors[first + i] % kTile, y0 + mirrors[first + i] / kTile);
+          const Vector3f ray = (pixel.position - eye_) / pixel.distance;
+          Vector3f direction = ray - 2 * ray.dot(pixel.normal) * pixel.normal;
+          // A smooth normal must not send the ray into the surface.
+          const float into = direction.dot(pixel.geometric_normal);
+          if (into < 0.01f) direction += (0.01f - into) * pixel.geometric_normal;
+          direction.normalize();
+          const Vector3f origin =
+              pixel.position + RayWorld::StartDistance(pixel.position) * pixel.geometric_normal;
+          packet.ray.Set(i, origin.data(), direction.data(), 0, options_.max_distance_m);
+        }
+        shader_.Radiance16(&packet, true, static_cast<uint32_t>(first), radiance);
+        std::copy_n(radiance, count, reflections + first);
       }
-      shader_.Radiance16(&packet, true, static_cast<uint32_t>(first), radiance);
-      for (int i = 0; i < count; ++i) {
-        const int x = x0 + mirrors[first + i] % kTile, y = y0 + mirrors[first + i] / kTile;
-        const float share = at(x, y).mirror;
-        color(x, y) += share * (radiance[i] - color(x, y));
+    };
+    reflect(0);
+    // Where the reflections of neighbours visibly differ, each pixel casts its own after all.
+    const int num_shared = num_mirrors;
+    for (int i = 0; i < num_borrowers; ++i) {
+      const int index = borrowers[i], x = index % kTile, y = index / kTile;
+      const Vector3f& own = reflections[ray_of_pixel[index]];
+      const float scale = lighting_.exposure * at(x0 + x, y0 + y).mirror;
+      bool differs = false;
+      for (const auto& [dx, dy] : {std::pair(-2, 0), {2, 0}, {0, -2}, {0, 2}}) {
+        const int nx = (x & ~1) + dx, ny = (y & ~1) + dy;
+        if (nx < 0 || ny < 0 || nx >= kTile || ny >= kTile) continue;
+        const int ray = ray_of_pixel[ny * kTile + nx];
+        if (ray < 0 || ray >= num_shared) continue;
+        differs |= (reflections[ray] - own).cwiseAbs().maxCoeff() * scale > 0.015f;
       }
+      if (differs) mirrors[num_mirrors++] = index;
+    }
+    reflect(num_shared);
+    for (int ray = num_shared; ray < num_mirrors; ++ray) ray_of_pixel[mirrors[ray]] = ray;
+    for (int i = 0; i < num_mirrored; ++i) {
+      const int x = x0 + mirrored[i] % kTile, y = y0 + mirrored[i] / kTile;
+      color(x, y) += at(x, y).mirror * (reflections[ray_of_pixel[mirrored[i]]] - color(x, y));
     }
     for (int y = y0; y < y1; ++y) {
       for (int x = x0; x < x1; ++x) {
@@ -465,30 +576,52 @@ class FrameRenderer {
     return shader_.ThroughAir(sky, std::min(150 / std::max(unit.z(), 0.01f), 5000.f));
   }
 
-  bool IsEdge(int x, int y) const {
-    const Pixel& pixel = at(x, y);
-    const auto differs = [&](int i, int j) {
-      if (i < 0 || j < 0 || i >= width_ || j >= height_) return false;
-      const Pixel& other = at(i, j);
-      if (other.instance != pixel.instance) return true;
-      if (pixel.instance < 0) return false;
-      return other.part != pixel.part || other.material != pixel.material ||
-             other.sun_visible != pixel.sun_visible || !IsSameSurface(pixel, other);
-    };
-    return differs(x - 1, y) || differs(x + 1, y) || differs(x, y - 1) || differs(x, y + 1);
+  bool Differs(const Pixel& a, const Pixel& b) const {
+    if (a.instance != b.instance) return true;
+    if (a.instance < 0) return false;
+    return a.part != b.part || a.material != b.material || a.sun_visible != b.sun_visible ||
+           !IsSameSurface(a, b);
+  }
+
+  // Whether averaging the two can be seen: about two of 255 steps apart.
+  bool ColorDiffers(int x0, int y0, int x1, int y1) const {
+    const Vector3f& a = color(x0, y0);
+    const Vector3f& b = color(x1, y1);
+    for (int c = 0; c < 3; ++c) {
+      if (std::abs(a[c] - b[c]) > 0.03f * a[c] + 0.002f) return true;
+    }
+    return false;
+  }
+
+  // Sets edge[index] for the pixels of a tile that differ from one beside, above or below.
+  void FindEdges(int x0, int y0, int x1, int y1, bool* edge) const {
+    for (int y = y0; y < y1; ++y) {
+      for (int x = std::max(x0 - 1, 0); x < std::min(x1, width_ - 1); ++x) {
+        if (!ColorDiffers(x, y, x + 1, y) || !Differs(at(x, y), at(x + 1, y))) continue;
+        if (x >= x0) edge[(y - y0) * kTile + x - x0] = true;
+        if (x + 1 < x1) edge[(y - y0) * kTile + x + 1 - x0] = true;
+      }
+    }
+    for (int y = std::max(y0 - 1, 0); y < std::min(y1, height_ - 1); ++y) {
+      for (int x = x0; x < x1; ++x) {
+        if (!ColorDiffers(x, y, x, y + 1) || !Differs(at(x, y), at(x, y + 1))) continue;
+        if (y >= y0) edge[(y - y0) * kTile + x - x0] = true;
+        if (y + 1 < y1) edge[(y + 1 - y0) * kTile + x - x0] = true;
+      }
+    }
   }
 
   void FinishTile(int x0, int y0, int x1, int y1) {
     int edges[kTile * kTile];
     int num_edges = 0;
     Vector3f out[kTile * kTile];
+    bool edge[kTile * kTile] = {};
+    if (options_.antialias) FindEdges(x0, y0, x1, y1, edge);
     for (int y = y0; y < y1; ++y) {
       for (int x = x0; x < x1; ++x) {
         const int index = (y - y0) * kTile + x - x0;
         out[index] = color(x, y);
-        if (options_.antialias && rays_->at(x, y).allFinite() && IsEdge(x, y)) {
-          edges[num_edges++] = index;
-        }
+        if (edge[index] && rays_->at(x, y).allFinite()) edges[num_edges++] = index;
       }
     }
     for (int first = 0; first < num_edges; first += kRayPacketSize / kSubsamples) {
@@ -522,6 +655,7 @@ class FrameRenderer {
     RayPacket sun_rays;
     bool sun_visible[kRayPacketSize] = {};
     bool any_sun = false;
+    Alike alike[kRayPacketSize];
     for (int i = 0; i < kRayPacketSize; ++i) {
       sun_rays.Disable(i);
       if (!packet.hit.IsHit(i)) continue;
@@ -529,6 +663,11 @@ class FrameRenderer {
       hits[i] =
           world_.Describe(packet.hit.instance[i], packet.hit.triangle[i], packet.hit.u[i],
                           packet.hit.v[i], packet.ray.far[i] * length, directions[i] / length);
+      const int index = pixels[i / kSubsamples];
+      alike[i] = FindAlike(x0 + index % kTile, y0 + index / kTile, kOffsets[i % kSubsamples],
+                           hits[i], eye_ + packet.ray.far[i] * directions[i]);
+      // Only where sun and shadow meet does it take a ray to tell them apart.
+      if ((alike[i].lit != nullptr) != (alike[i].shaded != nullptr)) continue;
       if (shader_.has_sun() && hits[i].geometric_normal.dot(lighting_.to_sun) > 0 &&
           hits[i].normal.dot(lighting_.to_sun) > 0) {
         Vector3f position = eye_ + packet.ray.far[i] * directions[i];
@@ -551,7 +690,8 @@ class FrameRenderer {
           continue;
         }
         const Vector3f position = eye_ + packet.ray.far[i] * directions[i];
-        const Pixel* like = FindLike(x, y, kOffsets[s], hits[i], position, sun_visible[i]);
+        const Pixel* like = sun_visible[i] ? alike[i].lit : alike[i].shaded;
+        if (like == nullptr) like = sun_visible[i] ? alike[i].shaded : alike[i].lit;
         sum += like != nullptr ? colors_[static_cast<size_t>(like - pixels_.data())]
                                : ShadeAlone(x, y, hits[i], position, sun_visible[i]);
       }
@@ -570,28 +710,28 @@ class FrameRenderer {
     return ToneCurve(lighting_.exposure * sky);
   }
 
-  // Of the pixel and those around, the nearest to the subsample that shows the same surface.
-  const Pixel* FindLike(int x, int y, const float* offset, const RayHit& hit,
-                        const Vector3f& position, bool sun_visible) const {
-    const Pixel* best = nullptr;
-    float nearest = 1e9f;
+  // Of the pixel and those around, the nearest to the subsample that show the same surface.
+  Alike FindAlike(int x, int y, const float* offset, const RayHit& hit,
+                  const Vector3f& position) const {
+    Alike best;
+    float nearest[2] = {1e9f, 1e9f};
     const float tolerance = 0.004f * hit.distance + 0.002f;
     for (int j = std::max(y - 1, 0); j <= std::min(y + 1, height_ - 1); ++j) {
       for (int i = std::max(x - 1, 0); i <= std::min(x + 1, width_ - 1); ++i) {
         const Pixel& pixel = at(i, j);
         if (pixel.instance != hit.instance || pixel.material != hit.material ||
-            pixel.part != hit.part || pixel.sun_visible != sun_visible ||
-            pixel.normal.dot(hit.normal) < 0.93f) {
+            pixel.part != hit.part) {
           continue;
         }
-        if (std::abs((pixel.position - position).dot(hit.geometric_normal)) > tolerance) continue;
         const float dx = static_cast<float>(i - x) - offset[0];
         const float dy = static_cast<float>(j - y) - offset[1];
         const float distance = dx * dx + dy * dy;
-        if (distance < nearest) {
-          nearest = distance;
-          best = &pixel;
+        if (distance >= nearest[pixel.sun_visible] || pixel.normal.dot(hit.normal) < 0.93f ||
+            std::abs((pixel.position - position).dot(hit.geometric_normal)) > tolerance) {
+          continue;
         }
+        nearest[pixel.sun_visible] = distance;
+        (pixel.sun_visible ? best.lit : best.shaded) = &pixel;
       }
     }
     return best;
@@ -649,14 +789,15 @@ class FrameRenderer {
   const RenderOptions& options_;
   Shader shader_;
   std::shared_ptr<const CameraRays> rays_;
-  int width_, height_, gather_width_, gather_height_;
+  int width_, height_, block_width_, block_height_, gather_width_, gather_height_;
   Matrix3f rotation_;  // world from camera
   Vector3f eye_;
   std::array<std::vector<Vector3f>, 4> gather_directions_;  // z along the normal
-  std::vector<Pixel> pixels_;
-  std::vector<Vector3f> colors_;    // as displayed, linear
-  std::vector<float> block_ratio_;  // of 4 x 4 pixels: their common lamp_ratio, or -1
-  std::vector<GatherPoint> gathered_, smoothed_;
+  std::unique_ptr<Scratch> scratch_;
+  std::vector<Pixel>& pixels_;
+  std::vector<Vector3f>& colors_;    // as displayed, linear
+  std::vector<float>& block_ratio_;  // of 4 x 4 pixels: their common lamp_ratio, or -1
+  std::vector<GatherPoint>&gathered_, &smoothed_;
   RenderedView view_;
 };
 

@@ -1,6 +1,6 @@
 // Pictures of a simulated world with the truth of every pixel, by ray casting.
 //
-// Light: sun, sky, lamps (shadowed), one bounce of indirect light gathered at every fourth pixel,
+// Light: sun, sky, lamps (shadowed), one bounce of indirect light gathered at every eighth pixel,
 // highlights and mirrors. Edges are anti-aliased where objects, normals or shadows change. The same
 // world and options give the same bytes, whatever the number of threads.
 #pragma once

@@ -19,7 +19,8 @@ constexpr float kMattRoughness = 0.75f;  // highlights of rougher surfaces are n
 float Luminance(const Vector3f& c) { return 0.2126f * c.x() + 0.7152f * c.y() + 0.0722f * c.z(); }
 
 // Strength of the lamp at a place, without the cosine at the surface.
-float LampStrength(const Lamp& lamp, const Vector3f& to_lamp, float squared, float distance) {
+float LampStrength(const Lamp& lamp, const LampCone& cone, const Vector3f& to_lamp, float squared,
+                   float distance) {
   const float reach = squared / (lamp.range_m * lamp.range_m);
   if (reach >= 1) return 0;
   float fade = 1 - reach * reach;
@@ -29,9 +30,7 @@ float LampStrength(const Lamp& lamp, const Vector3f& to_lamp, float squared, flo
     const float cosine = -lamp.direction.dot(to_lamp) / distance;
     if (lamp.is_panel) strength *= std::max(cosine, 0.f);
     if (lamp.outer_angle_rad < 3.1f) {
-      const float outer = std::cos(lamp.outer_angle_rad);
-      const float inner = std::cos(std::min(lamp.inner_angle_rad, 3.1f));
-      const float t = std::clamp((cosine - outer) / std::max(inner - outer, 1e-3f), 0.f, 1.f);
+      const float t = std::clamp((cosine - cone.outer_cosine) * cone.per_cosine, 0.f, 1.f);
       strength *= t * t * (3 - 2 * t);
     }
   }
@@ -94,7 +93,8 @@ Vector3f Highlight(const Vector3f& normal, const Vector3f& to_eye, const Vector3
   const float d = (n_h * a2 - n_h) * n_h + 1;
   const float ggx = a2 / (d * d);
   const float visibility = 0.25f / std::max(l_h * l_h * (roughness + 0.5f), 0.02f);
-  const float grazing = std::pow(1 - l_h, 5.f);
+  const float away = 1 - l_h, away2 = away * away;
+  const float grazing = away2 * away2 * away;
   return (specular + grazing * (Vector3f::Ones() - specular)) *
          std::min(ggx * visibility * n_l, 30.f);
 }
@@ -109,6 +109,11 @@ Shader::Shader(const RayWorld& world, const Lighting& lighting)
   const float horizon_share = 2 * (1 - 5 * std::exp(-4.f)) / 16;
   const Vector3f clear =
       lighting.zenith_color + horizon_share * (lighting.horizon_color - lighting.zenith_color);
+  for (const Lamp& lamp : lighting.lamps) {
+    const float outer = std::cos(lamp.outer_angle_rad);
+    const float inner = std::cos(std::min(lamp.inner_angle_rad, 3.1f));
+    cones_.push_back({outer, 1 / std::max(inner - outer, 1e-3f)});
+  }
   mean_sky_ = clear + 0.6f * lighting.cloud_cover * (lighting.horizon_color - clear);
 }
 
@@ -191,7 +196,7 @@ LampLight Shader::LampsAt(const Surface& surface, const Vector3f& to_eye, float 
     if (along <= 0) continue;
     const float squared = to_lamp.squaredNorm();
     const float distance = std::sqrt(squared);
-    const float strength = LampStrength(lamp, to_lamp, squared, distance);
+    const float strength = LampStrength(lamp, cones_[candidates[i]], to_lamp, squared, distance);
     if (strength <= 1e-5f) continue;
     const Vector3f irradiance = strength * lamp.color;
     const float cosine = along / distance;

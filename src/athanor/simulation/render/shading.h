@@ -34,6 +34,11 @@ struct Surface {
   float roughness = 1, mirror = 0;
 };
 
+// Where the light of a Lamp with a cone begins, and how fast it grows, over the angle's cosine.
+struct LampCone {
+  float outer_cosine, per_cosine;
+};
+
 // Light of the lamps at a place, were nothing in between, and one of them drawn by its share, for
 // the shadow ray that says how much is left.
 struct LampLight {
@@ -77,6 +82,7 @@ class Shader {
   const RayWorld& world_;
   const Lighting& lighting_;
   LampGrid grid_;
+  std::vector<LampCone> cones_;  // of each lamp
   bool has_sun_;
   Eigen::Vector3f mean_sky_;
 };
