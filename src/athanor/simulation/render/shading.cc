@@ -258,6 +258,8 @@ void Shader::Radiance16(RayHitPacket* packet, bool for_mirror, uint32_t seed,
     Surface& surface = surfaces[i];
     // Bounces see patterns from afar, as their mean.
     surface = SurfaceAt(hit, for_mirror ? 0.01f * hit.distance : 10);
+    // And matt: the few rays of a gathering point would turn highlights into spots.
+    if (!for_mirror) surface.roughness = 1;
     surface.position =
         Vector3f(ray.origin_x[i], ray.origin_y[i], ray.origin_z[i]) + hit.distance * direction;
     const Vector3f origin = OffsetOrigin(surface);
