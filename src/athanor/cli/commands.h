@@ -18,8 +18,10 @@ CommandAction SetUpSceneExport(CLI::App& app);
 CommandAction SetUpLogInfo(CLI::App& app);
 CommandAction SetUpLogCheck(CLI::App& app);
 CommandAction SetUpLogView(CLI::App& app);
+CommandAction SetUpLogCorrupt(CLI::App& app);
 CommandAction SetUpDetectEval(CLI::App& app);
 CommandAction SetUpEvalCompare(CLI::App& app);
+CommandAction SetUpEvalRobustness(CLI::App& app);
 CommandAction SetUpDoctor(CLI::App& app);
 CommandAction SetUpDemo(CLI::App& app);
 
