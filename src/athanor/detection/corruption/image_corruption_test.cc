@@ -199,5 +199,16 @@ TEST(GuessDepth, FindsGroundWallAndSky) {
   EXPECT_FLOAT_EQ(*GuessDepth({}, camera, Rigid3(), mount).at(3, 3), kSkyDepth_m);
 }
 
+TEST(AlignDepth, MovesEdgesToThoseOfThePicture) {
+  Image picture(80, 80, 3, 20);  // black up to column 40, then white
+  for (int y = 0; y < 80; ++y) std::fill(picture.at(40, y), picture.at(79, y) + 3, 230);
+  FloatImage depth(40, 40, 1, 10.0f);  // but the guess is near up to column 48 of 80
+  for (int y = 0; y < 40; ++y) std::fill(depth.at(24, y), depth.at(39, y) + 1, 100.0f);
+  AlignDepth(picture, &depth);
+  EXPECT_NEAR(*depth.at(18, 20), 10, 0.5);
+  EXPECT_GT(*depth.at(21, 20), 15);
+  EXPECT_GT(*depth.at(22, 20), *depth.at(20, 20) - 1e-3);
+}
+
 }  // namespace
 }  // namespace athanor
