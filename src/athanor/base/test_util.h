@@ -1,8 +1,7 @@
 // What the tests of every module share.
 #pragma once
 
-#include <unistd.h>
-
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 
@@ -25,15 +24,15 @@ std::string ErrorOf(F&& f) {
 // All of them go when the program ends.
 inline std::filesystem::path TestFolder(const std::string& name) {
   struct Root {
-    std::filesystem::path path =
-        std::filesystem::temp_directory_path() / ("athanor tests é " + std::to_string(::getpid()));
+    std::string path = (std::filesystem::temp_directory_path() / "athanor tests é XXXXXX").string();
+    Root() { ATHANOR_CHECK(::mkdtemp(path.data()) != nullptr, path, ": cannot make"); }
     ~Root() {
       std::error_code error;
       std::filesystem::remove_all(path, error);
     }
   };
   static const Root root;
-  const std::filesystem::path folder = root.path / name;
+  const std::filesystem::path folder = std::filesystem::path(root.path) / name;
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
   return folder;

@@ -195,8 +195,19 @@ TEST(GuessDepth, FindsGroundWallAndSky) {
   EXPECT_NEAR(*depth.at(20, 25), 20, 0.5);                            // the wall
   EXPECT_NEAR(*depth.at(20, 2), 20, 0.5);                             // goes on above the beams
   EXPECT_NEAR(*depth.at(60, 40), 1.6 * 400 / (40.5 * 8 - 240), 1.5);  // the ground, 7.6 m
-  EXPECT_EQ(*depth.at(60, 2), kSkyDepth_m);
-  EXPECT_EQ(*GuessDepth({}, camera, Rigid3(), mount).at(3, 3), kSkyDepth_m);
+  EXPECT_FLOAT_EQ(*depth.at(60, 2), kSkyDepth_m);
+  EXPECT_FLOAT_EQ(*GuessDepth({}, camera, Rigid3(), mount).at(3, 3), kSkyDepth_m);
+}
+
+TEST(AlignDepth, MovesEdgesToThoseOfThePicture) {
+  Image picture(80, 80, 3, 20);  // black up to column 40, then white
+  for (int y = 0; y < 80; ++y) std::fill(picture.at(40, y), picture.at(79, y) + 3, 230);
+  FloatImage depth(40, 40, 1, 10.0f);  // but the guess is near up to column 48 of 80
+  for (int y = 0; y < 40; ++y) std::fill(depth.at(24, y), depth.at(39, y) + 1, 100.0f);
+  AlignDepth(picture, &depth);
+  EXPECT_NEAR(*depth.at(18, 20), 10, 0.5);
+  EXPECT_GT(*depth.at(21, 20), 15);
+  EXPECT_GT(*depth.at(22, 20), *depth.at(20, 20) - 1e-3);
 }
 
 }  // namespace

@@ -18,14 +18,14 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-// 32 beams over flat ground 1.8 m below, walls at 40 m.
+// 32 beams over flat ground 1.8 m below, walls at 60 m.
 LidarSweep MakeSweep(int azimuths = 400) {
   LidarSweep sweep;
   for (int a = 0; a < azimuths; ++a) {
     for (int ring = 0; ring < 32; ++ring) {
       const double elevation = (-30.67 + 1.333 * ring) * M_PI / 180;
       const double azimuth = 2 * M_PI * a / azimuths;
-      double range_m = 40 / std::cos(elevation);
+      double range_m = 60 / std::cos(elevation);
       if (elevation < 0) range_m = std::min(range_m, 1.8 / std::sin(-elevation));
       sweep.points.emplace_back(range_m * std::cos(elevation) * std::cos(azimuth),
                                 range_m * std::cos(elevation) * std::sin(azimuth),

@@ -208,6 +208,7 @@ Image ReadCorruptedImage(const Log& log, int reading, const Corruption& corrupti
   std::optional<FloatImage> depth;
   if (corruption.kind == CorruptionKind::kFog && fog == ImageFog::kByDepth) {
     depth = DepthFor(log, log.readings[reading]);
+    if (depth) AlignDepth(image, &*depth);
   }
   return CorruptImage(image, corruption, KeyOf(log, corruption, reading),
                       depth ? &*depth : nullptr);

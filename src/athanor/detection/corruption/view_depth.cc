@@ -106,4 +106,35 @@ FloatImage GuessDepth(const LidarSweep& sweep, const Camera& camera,
   return depth;
 }
 
+void AlignDepth(const Image& picture, FloatImage* depth) {
+  constexpr int kReach = 12;                   // cells
+  constexpr float kColor = 25, kDistance = 6;  // sigmas: grey levels, cells
+  const Image colors = Resize(picture, depth->width, depth->height);
+  std::vector<float> near(2 * kReach * kReach + 1);
+  for (size_t i = 0; i < near.size(); ++i) near[i] = std::exp(-0.5f * i / (kDistance * kDistance));
+  std::vector<float> alike(3 * 255 * 255 + 1);
+  for (size_t i = 0; i < alike.size(); ++i) alike[i] = std::exp(-0.5f * i / (kColor * kColor));
+  FloatImage aligned = *depth;
+  ParallelFor(depth->height, 4, [&](int64_t begin, int64_t end) {
+    for (int y = static_cast<int>(begin); y < end; ++y) {
+      for (int x = 0; x < depth->width; ++x) {
+        const uint8_t* color = colors.at(x, y);
+        float sum = 0, weights = 0;
+        for (int v = std::max(y - kReach, 0); v <= std::min(y + kReach, depth->height - 1); ++v) {
+          for (int u = std::max(x - kReach, 0); u <= std::min(x + kReach, depth->width - 1); ++u) {
+            const uint8_t* other = colors.at(u, v);
+            int difference = 0;
+            for (int c = 0; c < 3; ++c) difference += (color[c] - other[c]) * (color[c] - other[c]);
+            const float weight = near[(u - x) * (u - x) + (v - y) * (v - y)] * alike[difference];
+            sum += weight / *depth->at(u, v);
+            weights += weight;
+          }
+        }
+        *aligned.at(x, y) = weights / sum;
+      }
+    }
+  });
+  *depth = aligned;
+}
+
 }  // namespace athanor

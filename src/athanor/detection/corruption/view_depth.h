@@ -19,4 +19,8 @@ FloatImage GuessDepth(const LidarSweep& sweep, const Camera& camera,
                       const Rigid3& camera_from_lidar, const Rigid3& ego_from_camera,
                       int cell_px = 8);
 
+// Moves the edges of a guessed depth to those of the picture (RGB) that it belongs to: every cell
+// becomes the mean, in 1 / depth, of the cells around it that have nearly its colour.
+void AlignDepth(const Image& picture, FloatImage* depth);
+
 }  // namespace athanor
