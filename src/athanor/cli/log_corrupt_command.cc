@@ -123,7 +123,8 @@ CommandAction SetUpEvalRobustness(CLI::App& app) {
     for (const auto& [kind, ra] : scores.of_kind) {
       std::string values;
       for (const double value : table.corrupted.at(kind)) {
-        values += (values.empty() ? "" : " ") + Fixed(value, 4);
+        if (!values.empty()) values += ' ';
+        values += Fixed(value, 4);
       }
       rows.push_back({kind, values, Fixed(ra, 3)});
       if (!relative) continue;
