@@ -29,9 +29,10 @@ void CorruptOne(const fs::path& from, const fs::path& to, const Corruption& corr
   if (sheet.filename().empty()) sheet = sheet.parent_path();
   sheet += ".jpg";
   WriteImage(sheet, DrawBeforeAfter(from, to, corruption));
-  std::cout << what << ": " << Grouped(result.changed) << " files changed ("
-            << Grouped(result.present) << " before), " << Grouped(result.linked)
-            << " others linked; " << to.string() << ", " << sheet.string() << "\n";
+  std::cout << what << " (" << CorruptionHelp(corruption.kind) << ")\n  " << Grouped(result.changed)
+            << " files changed (" << Grouped(result.present) << " before), "
+            << Grouped(result.linked) << " others linked; " << to.string() << ", " << sheet.string()
+            << "\n";
 }
 
 }  // namespace
@@ -46,12 +47,13 @@ CommandAction SetUpLogCorrupt(CLI::App& app) {
   };
   auto state = std::make_shared<State>();
   AddPath(app, "PATH", &state->from, "nuScenes data set")->required();
-  std::string kinds = "all, multicorrupt (the ten of MultiCorrupt)";
+  std::string kinds = "all, multicorrupt (the ten of MultiCorrupt), or one of";
   for (int k = 0; k < kNumCorruptions; ++k) {
-    const auto kind = static_cast<CorruptionKind>(k);
-    kinds += StrCat("; ", CorruptionName(kind), ": ", CorruptionHelp(kind));
+    kinds += StrCat(k == 0 ? " " : ", ", CorruptionName(static_cast<CorruptionKind>(k)));
   }
-  app.add_option("--kind", state->kind, kinds)->type_name("NAME")->required();
+  app.add_option("--kind", state->kind, kinds + " (docs/corruptions.md)")
+      ->type_name("NAME")
+      ->required();
   app.add_option("--severity", state->severity,
                  "1, 2 or 3 (default: 1; every one where --kind names several)")
       ->check(CLI::Range(1, 3).description(""))
@@ -123,7 +125,8 @@ CommandAction SetUpEvalRobustness(CLI::App& app) {
     for (const auto& [kind, ra] : scores.of_kind) {
       std::string values;
       for (const double value : table.corrupted.at(kind)) {
-        values += (values.empty() ? "" : " ") + Fixed(value, 4);
+        if (!values.empty()) values += ' ';
+        values += Fixed(value, 4);
       }
       rows.push_back({kind, values, Fixed(ra, 3)});
       if (!relative) continue;

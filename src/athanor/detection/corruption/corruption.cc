@@ -44,7 +44,8 @@ CorruptionKind CorruptionFromName(std::string_view name) {
   std::string names;
   for (int i = 0; i < kNumCorruptions; ++i) {
     if (kKinds[i].name == name) return static_cast<CorruptionKind>(i);
-    names += (i == 0 ? "" : ", ") + std::string(kKinds[i].name);
+    if (i > 0) names += ", ";
+    names += kKinds[i].name;
   }
   throw Error(StrCat("corruption: expected one of ", names, "; found '", name, "'"));
 }
