@@ -24,6 +24,7 @@
 #include "athanor/datasets/synthetic_scene.h"
 #include "athanor/media/image.h"
 #include "athanor/scenes/gaussians/trainer.h"
+#include "athanor/simulation/traffic/traffic.h"
 
 extern char** environ;
 
@@ -591,6 +592,25 @@ fs::path WriteKeyframe(const fs::path& folder) {
   WriteFile(folder / "l.bin", EncodePcdBin(sweep));
   WriteImage(folder / "c.png", Image(64, 36, 3, 90));
   return folder;
+}
+
+TEST(Cli, SimStreetMakesALogThatPassesTheCheck) {
+  if (const std::string why = WhyNoSumo(); !why.empty()) GTEST_SKIP() << why;
+  const fs::path folder = TestFolder("street");
+  const std::vector<std::string> command = {
+      "sim",          "street",   "--scenes",  "1",      "--seconds", "1",         "--width",
+      "96",           "--height", "54",        "--seed", "3",         "--network", "roundabout",
+      "--weather",    "sun",      "--warm-up", "20",     "--search",  "20",        "-o",
+      folder.string()};
+  const Outcome made = Execute(command);
+  ASSERT_EQ(made.status, 0) << made.err;
+  EXPECT_THAT(made.out, HasSubstr(": 1 scenes"));
+  const Outcome checked = Execute({"log", "check", folder.string()});
+  EXPECT_EQ(checked.status, 0) << checked.out << checked.err;
+  EXPECT_THAT(checked.out, HasSubstr("counted in boxes"));
+  const Outcome again = Execute(command);
+  EXPECT_EQ(again.status, 0) << again.err;
+  EXPECT_THAT(again.out, HasSubstr("1 kept"));
 }
 
 TEST(LogTest, FramesAreToldCheckedAndShown) {

@@ -11,8 +11,9 @@ namespace athanor {
 
 // Colours and finishes drawn once per actor, shared by its parts.
 struct ActorPaint {
-  Eigen::Vector3f body = Eigen::Vector3f::Constant(0.5f);  // paint, shirt, fur
-  bool lights_on = false;                                  // lamps of vehicles shine
+  Eigen::Vector3f body = Eigen::Vector3f::Constant(0.5f);         // paint, shirt, fur
+  bool lights_on = false;                                         // lamps of vehicles shine
+  bool braking = false, blink_left = false, blink_right = false;  // so do these
 };
 
 enum class CarStyle {

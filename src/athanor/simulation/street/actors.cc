@@ -76,6 +76,9 @@ void Shape(const ActorLook& look, bool walks, float phase, SolidBuilder* out) {
   Random random(MixBits(look.seed ^ 0x7368617065ull));
   ActorPaint paint;
   paint.lights_on = look.lights_on;
+  paint.braking = look.braking;
+  paint.blink_left = look.blink_left;
+  paint.blink_right = look.blink_right;
   switch (look.actor_class) {
     case ActorClass::kCar:
     case ActorClass::kVan: {
@@ -139,6 +142,13 @@ void Shape(const ActorLook& look, bool walks, float phase, SolidBuilder* out) {
       return ShapeBarrier(size, &random, out);
     case ActorClass::kCargo:
       return ShapeCargo(size, &random, out);
+    case ActorClass::kConstructionVehicle:
+      paint.body = Vector3f(0.8f, random.Uniform(0.3f, 0.5f), 0.02f);
+      return ShapeConstructionVehicle(size, paint, &random, out);
+    case ActorClass::kBicycleRack:
+      return ShapeBicycleRack(size, &random, out);
+    case ActorClass::kPushable:
+      return ShapePushable(size, &random, out);
   }
 }
 
@@ -252,6 +262,12 @@ std::string ActorCategory(ActorClass actor_class, const Eigen::Vector3d& size_m,
       return "movable_object.barrier";
     case ActorClass::kCone:
       return "movable_object.trafficcone";
+    case ActorClass::kConstructionVehicle:
+      return "vehicle.construction";
+    case ActorClass::kBicycleRack:
+      return "static_object.bicycle_rack";
+    case ActorClass::kPushable:
+      return "movable_object.pushable_pullable";
   }
   throw Error(StrCat("unknown actor class ", static_cast<int>(actor_class)));
 }

@@ -20,6 +20,8 @@ struct ActorLook {
   bool rider = true;       // of bicycles and motorcycles: without one when parked
   bool walks = true;       // people: walking poses, else one standing pose
   bool lights_on = false;  // lamps of vehicles shine
+  // Brake lamps of motor vehicles and trailers, indicators of cars and vans.
+  bool braking = false, blink_left = false, blink_right = false;
 };
 
 struct ActorModel {

@@ -41,7 +41,10 @@ Vector3d DrawSize(ActorClass actor_class, Random* random) {
       {ActorClass::kCone, {0.38, 0.38, 0.75}},
       {ActorClass::kBarrier, {0.5, 2.0, 1.0}},
       {ActorClass::kCargo, {1.2, 0.9, 0.8}},
-      {ActorClass::kConstructionWorker, {0.7, 0.7, 1.8}}};
+      {ActorClass::kConstructionWorker, {0.7, 0.7, 1.8}},
+      {ActorClass::kConstructionVehicle, {6.0, 2.2, 2.8}},
+      {ActorClass::kBicycleRack, {3.0, 0.6, 0.85}},
+      {ActorClass::kPushable, {0.6, 0.55, 1.05}}};
   const auto vary = [&] { return 1 + 0.1 * (2.0 * random->Uniform() - 1); };
   Vector3d size = sizes.at(actor_class);
   return size.cwiseProduct(Vector3d(vary(), vary(), vary()));
@@ -153,11 +156,56 @@ TEST(Actors, PartsAndReflectorsAreThere) {
   EXPECT_TRUE(has_reflector(BuildActor(look).meshes.front()));
 }
 
+TEST(Actors, LampsShineWithoutChangingTheShape) {
+  const auto emission = [](const Mesh& mesh, float red_least, float green_least) {
+    float most = 0;
+    for (const SurfaceMaterial& m : mesh.materials) {
+      const bool red = m.color.x() > red_least && m.color.y() < 0.05f;
+      const bool amber = m.color.x() > red_least && m.color.y() > green_least;
+      if (green_least > 0 ? amber && m.color.z() < 0.1f : red) most = std::max(most, m.emission);
+    }
+    return most;
+  };
+  for (const ActorClass c : {ActorClass::kCar, ActorClass::kVan, ActorClass::kTruck,
+                             ActorClass::kBus, ActorClass::kTrailer, ActorClass::kMotorcycle}) {
+    Random random(4);
+    ActorLook look;
+    look.actor_class = c;
+    look.size_m = DrawSize(c, &random);
+    look.seed = 11;
+    const Mesh dark = BuildActor(look).meshes.front();
+    look.braking = true;
+    const Mesh braking = BuildActor(look).meshes.front();
+    EXPECT_EQ(dark.vertices, braking.vertices);
+    EXPECT_GT(emission(braking, 0.4f, 0), 2) << ActorClassName(c);
+    EXPECT_EQ(emission(dark, 0.4f, 0), 0) << ActorClassName(c);
+  }
+  ActorLook look;
+  look.size_m = {4.5, 1.9, 1.5};
+  look.seed = 2;
+  EXPECT_EQ(emission(BuildActor(look).meshes.front(), 0.4f, 0.2f), 0);
+  look.blink_left = true;
+  const Mesh left = BuildActor(look).meshes.front();
+  EXPECT_GT(emission(left, 0.4f, 0.2f), 2);
+  for (size_t i = 0; i < left.triangles.size(); ++i) {
+    const SurfaceMaterial& m = left.materials[left.triangle_material[i]];
+    if (m.emission > 2) {
+      EXPECT_GT(left.vertices[left.triangles[i][0]].y(), 0);
+    }
+  }
+}
+
 TEST(Actors, CategoriesAndAttributesAreThoseOfNuScenes) {
   EXPECT_EQ(ActorCategory(ActorClass::kBus, {18, 2.9, 3.2}, 1), "vehicle.bus.bendy");
   EXPECT_EQ(ActorCategory(ActorClass::kBus, {12, 2.9, 3.2}, 1), "vehicle.bus.rigid");
   EXPECT_EQ(ActorCategory(ActorClass::kPedestrian, {0.5, 0.5, 1.1}, 1), "human.pedestrian.child");
   EXPECT_EQ(ActorCategory(ActorClass::kDog, {0.9, 0.3, 0.6}, 1), "animal");
+  EXPECT_EQ(ActorCategory(ActorClass::kConstructionVehicle, {6, 2.2, 2.8}, 1),
+            "vehicle.construction");
+  EXPECT_EQ(ActorCategory(ActorClass::kBicycleRack, {3, 0.6, 0.8}, 1),
+            "static_object.bicycle_rack");
+  EXPECT_EQ(ActorCategory(ActorClass::kPushable, {0.6, 0.6, 1}, 1),
+            "movable_object.pushable_pullable");
   EXPECT_EQ(ActorAttribute("vehicle.car", 3, false, false), "vehicle.moving");
   EXPECT_EQ(ActorAttribute("vehicle.car", 0, false, false), "vehicle.stopped");
   EXPECT_EQ(ActorAttribute("vehicle.car", 0, true, false), "vehicle.parked");

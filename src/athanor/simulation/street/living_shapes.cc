@@ -401,7 +401,9 @@ void ShapeMotorcycle(const Vector3f& size_m, bool rider, const ActorPaint& paint
   const uint16_t rubber = out->AddMaterial(RubberFinish());
   const uint16_t metal = out->AddMaterial(MetalFinish(0.5f));
   const uint16_t dark = out->AddMaterial(PlainFinish({0.02f, 0.02f, 0.02f}, 0.1f));
-  SurfaceMaterial rear = LampFinish({0.8f, 0.02f, 0.02f}, paint.lights_on ? 1.5f : 0);
+  SurfaceMaterial rear = LampFinish({0.8f, 0.02f, 0.02f}, paint.braking     ? 5
+                                                          : paint.lights_on ? 1.5f
+                                                                            : 0);
   rear.retroreflection = 0.7f;
   const uint16_t tail = out->AddMaterial(rear);
   const uint16_t lamp =

@@ -31,6 +31,14 @@ bool LightsOn(StreetWeather weather) {
 // People, animals and things stand on what is under them; vehicles stay on the road.
 bool FollowsGround(ActorClass actor_class) { return !IsVehicle(actor_class); }
 
+constexpr double kBlinks_hz = 1.5;
+
+// Bicycles have none that tell, and who is parked shows none.
+bool HasLamps(const TrafficActor& actor) {
+  return IsVehicle(actor.actor_class) && actor.actor_class != ActorClass::kBicycle &&
+         !actor.parked && !actor.states.empty();
+}
+
 Lighting DrawLighting(StreetWeather weather, Random* random) {
   const float azimuth = random->Uniform(-3.14f, 3.14f);
   const float elevation = random->Uniform(0.35f, 1.0f), clouds = random->Uniform(0.1f, 0.55f);
@@ -94,6 +102,7 @@ StreetScene::StreetScene(const TrafficNetwork& network, TrafficLog traffic, Stre
   // Meshes: made on all threads, added in order.
   const int count = static_cast<int>(traffic_.actors.size());
   std::vector<ActorModel> models(count);
+  std::vector<std::array<std::optional<Mesh>, kNumLamps>> lamp_models(count);
   ParallelChunks(count, [&](int64_t i) {
     const TrafficActor& actor = traffic_.actors[i];
     if (static_cast<int>(i) == traffic_.ego) return;
@@ -104,6 +113,18 @@ StreetScene::StreetScene(const TrafficNetwork& network, TrafficLog traffic, Stre
     look.rider = !actor.parked;
     look.lights_on = LightsOn(weather) && !actor.parked;
     models[i] = BuildActor(look);
+    if (!HasLamps(actor)) return;
+    for (const ActorState& state : actor.states) {
+      const int lamps = LampsOf(state);
+      // As it blinks, its indicators are dark half of the time.
+      for (const int shine : {lamps, lamps & 1}) {
+        if (shine == 0 || lamp_models[i][shine]) continue;
+        look.braking = (shine & 1) != 0;
+        look.blink_left = (shine & 2) != 0;
+        look.blink_right = (shine & 4) != 0;
+        lamp_models[i][shine] = std::move(BuildActor(look).meshes.front());
+      }
+    }
   });
   for (Mesh& mesh : town_.meshes) world_.AddMesh(std::move(mesh));
   static_instances_ = town_.instances;
@@ -116,6 +137,10 @@ StreetScene::StreetScene(const TrafficNetwork& network, TrafficLog traffic, Stre
     actor.cycle_m = models[i].cycle_m;
     actor.rider = !source.parked;
     for (Mesh& mesh : models[i].meshes) actor.meshes.push_back(world_.AddMesh(std::move(mesh)));
+    for (int lamps = 0; lamps < kNumLamps; ++lamps) {
+      std::optional<Mesh>& mesh = lamp_models[i][lamps];
+      actor.lamp_meshes[lamps] = mesh ? world_.AddMesh(std::move(*mesh)) : -1;
+    }
     double way = 0;
     for (size_t s = 0; s < source.states.size(); ++s) {
       if (s > 0)
@@ -124,6 +149,10 @@ StreetScene::StreetScene(const TrafficNetwork& network, TrafficLog traffic, Stre
     }
   }
   MeasureGround();
+}
+
+int StreetScene::LampsOf(const ActorState& state) {
+  return (state.brake_light ? 1 : 0) | (state.blink_left ? 2 : 0) | (state.blink_right ? 4 : 0);
 }
 
 void StreetScene::MeasureGround() {
@@ -204,6 +233,15 @@ std::vector<MeshInstance> StreetScene::InstancesAt(double time_s) const {
         instance.mesh =
             actor.meshes[static_cast<int>((turns - std::floor(turns)) * phases) % phases];
       }
+    }
+    if (HasLamps(traffic_.actors[i])) {
+      const TrafficActor& source = traffic_.actors[i];
+      const int at = static_cast<int>(std::floor(time_s / traffic_.step_s + 1e-6));
+      const int state =
+          std::clamp(at - source.first_step, 0, static_cast<int>(source.states.size()) - 1);
+      const bool bright = std::fmod(kBlinks_hz * time_s + 0.37 * i, 1.0) < 0.5;
+      const int mesh = actor.lamp_meshes[LampsOf(source.states[state]) & (bright ? 7 : 1)];
+      if (mesh >= 0) instance.mesh = mesh;
     }
     instance.world_from_mesh = box->frame_from_box;
     instance.object = kFirstActorObject + i;

@@ -1,6 +1,7 @@
 // One street scene: traffic in a town, in some weather, as a world that sensors look at.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -44,9 +45,14 @@ class StreetScene {
   std::string Attribute(int actor, double time_s) const;
 
  private:
+  // Which lamps shine: 1 brake, 2 left indicator, 4 right indicator.
+  static constexpr int kNumLamps = 8;
+  static int LampsOf(const ActorState& state);
   struct Actor {
     std::string category;
     std::vector<int> meshes;  // of the world; the last is for standing when `stands`
+    // Of vehicles, by lamps (LampsOf) instead: -1 for those that never shine so.
+    std::array<int, kNumLamps> lamp_meshes{};
     bool stands = false, rider = true;
     float cycle_m = 1;
     std::vector<float> lift_m;    // per state: what the ground is higher than the road

@@ -12,9 +12,13 @@ using Eigen::Vector2f;
 using Eigen::Vector3f;
 using Ring = SolidBuilder::Ring;
 
+// Brighter than tail lamps, so that they are told apart by night.
+constexpr float kBrakeEmission = 5, kBlinkEmission = 5;
+
 // What every vehicle has; paint is material 0 so that it can be replaced.
 struct VehicleMaterials {
-  uint16_t paint, glass, rubber, metal, dark, front_lamp, rear_lamp, indicator, plate;
+  uint16_t paint, glass, rubber, metal, dark, front_lamp, rear_lamp;
+  uint16_t left_indicator, right_indicator, plate;
 
   VehicleMaterials(const ActorPaint& look, float gloss, SolidBuilder* out) {
     paint = out->AddMaterial(PaintFinish(look.body, gloss));
@@ -23,10 +27,14 @@ struct VehicleMaterials {
     metal = out->AddMaterial(MetalFinish(0.6f));
     dark = out->AddMaterial(PlainFinish({0.025f, 0.025f, 0.028f}, 0.08f));
     front_lamp = out->AddMaterial(LampFinish({0.95f, 0.93f, 0.85f}, look.lights_on ? 6 : 0));
-    SurfaceMaterial rear = LampFinish({0.75f, 0.02f, 0.02f}, look.lights_on ? 1.2f : 0);
+    SurfaceMaterial rear = LampFinish({0.75f, 0.02f, 0.02f}, look.braking     ? kBrakeEmission
+                                                             : look.lights_on ? 1.2f
+                                                                              : 0);
     rear.retroreflection = 0.6f;
     rear_lamp = out->AddMaterial(rear);
-    indicator = out->AddMaterial(LampFinish({0.85f, 0.35f, 0.03f}, 0));
+    const Vector3f amber(0.85f, 0.35f, 0.03f);
+    left_indicator = out->AddMaterial(LampFinish(amber, look.blink_left ? kBlinkEmission : 0));
+    right_indicator = out->AddMaterial(LampFinish(amber, look.blink_right ? kBlinkEmission : 0));
     plate = out->AddMaterial(RetroFinish({0.85f, 0.85f, 0.8f}, 0.9f));
   }
 };
@@ -250,7 +258,7 @@ void ShapeCar(CarStyle style, const Vector3f& size_m, const ActorPaint& paint, R
     out->Use(m.rear_lamp, "light");
     out->Box({-0.48f * l, side * (0.955f * half - lamp_w / 2), (p.trunk - 0.1f) * h},
              {0.038f * l, lamp_w, 1.3f * lamp_h});
-    out->Use(m.indicator, "light");
+    out->Use(side > 0 ? m.left_indicator : m.right_indicator, "light");
     out->Box({-0.481f * l, side * (0.95f * half - 0.06f), (p.trunk - 0.18f) * h},
              {0.038f * l, 0.1f, 0.04f});
     out->Use(m.paint, "mirror");

@@ -167,6 +167,12 @@ Color ColorOf(ActorClass actor_class) {
       return {150, 110, 60};
     case ActorClass::kConstructionWorker:
       return {190, 220, 0};
+    case ActorClass::kConstructionVehicle:
+      return {230, 140, 0};
+    case ActorClass::kBicycleRack:
+      return {120, 120, 130};
+    case ActorClass::kPushable:
+      return {50, 90, 50};
   }
   return kBlack;
 }

@@ -45,6 +45,9 @@ class Planner {
     Repeat(options_.bags * logs, [&] { Bag(); });
     Repeat(options_.small_wheels * logs, [&] { SmallWheels(); });
     Repeat(options_.shrubs * logs, [&] { Shrub(); });
+    Repeat(options_.bicycle_racks * logs, [&] { BicycleRack(); });
+    Repeat(options_.bins * logs, [&] { Bins(); });
+    ClearWays();
     return std::move(plan_);
   }
 
@@ -207,6 +210,80 @@ class Planner {
         NewActor(ActorClass::kShrub, {side, side * Range(0.8, 1.1), Range(0.3, 0.9)});
     const Vector3d place = Beside(section, side / 2 + Range(0.2, 2.0));
     if (!OnPavement(place, side / 2)) AddStatic(std::move(actor), place, Range(-kPi, kPi));
+  }
+
+  // Where things stand on a sidewalk: along its back, so that most of it stays free. False where
+  // there is none.
+  bool OnSidewalk(const Vector3d& size_m, LinePoint* at) {
+    RoadSection section;
+    int edge = 0;
+    if (!RandomSection(&section, &edge, 10)) return false;
+    const int sidewalk = SidewalkOf(roads_, edge);
+    if (sidewalk < 0) return false;
+    const RoadLane& lane = roads_.lanes[sidewalk];
+    const double s = NearestOnLine(lane.shape, section.origin.head<2>()).s_m;
+    *at = PointOnLine(lane.shape, s);
+    const double outward = std::max(0.0, lane.width_m / 2 - size_m.y() / 2 - 0.05);
+    at->position -= Left(at->yaw_rad) * outward;
+    return true;
+  }
+
+  void BicycleRack() {
+    TrafficActor actor =
+        NewActor(ActorClass::kBicycleRack, {Range(1.8, 4.5), Range(0.5, 0.65), Range(0.75, 0.95)});
+    LinePoint at;
+    if (OnSidewalk(actor.size_m, &at)) AddStatic(std::move(actor), at.position, at.yaw_rad);
+  }
+
+  void Bins() {
+    const int count = 1 + static_cast<int>(random_.Below(3));
+    LinePoint at;
+    for (int i = 0; i < count; ++i) {
+      TrafficActor actor =
+          NewActor(ActorClass::kPushable, {Range(0.5, 0.62), Range(0.5, 0.72), Range(0.95, 1.15)});
+      if (i == 0 && !OnSidewalk(actor.size_m, &at)) return;
+      // Their fronts, where the handle is not, look to the road.
+      AddStatic(std::move(actor), at.position + Ahead(at.yaw_rad) * (i * 0.85),
+                at.yaw_rad + kPi / 2 + Range(-0.15, 0.15));
+    }
+  }
+
+  // Whether another's box, at any time, overlaps with that of a thing that stands. From above.
+  static bool Meet(const TrafficActor& thing, const TrafficActor& other) {
+    const ActorState& at = thing.states[0];
+    return std::any_of(other.states.begin(), other.states.end(), [&](const ActorState& state) {
+      const Vector3d offset = state.center_m - at.center_m;
+      // Two boxes are apart when a line along one of their axes separates them.
+      const double turn = state.yaw_rad - at.yaw_rad;
+      const double c = std::abs(std::cos(turn)), s = std::abs(std::sin(turn));
+      const Vector3d a = thing.size_m / 2, b = other.size_m / 2;
+      return std::abs(offset.dot(Ahead(at.yaw_rad))) < a.x() + c * b.x() + s * b.y() &&
+             std::abs(offset.dot(Left(at.yaw_rad))) < a.y() + s * b.x() + c * b.y() &&
+             std::abs(offset.dot(Ahead(state.yaw_rad))) < b.x() + c * a.x() + s * a.y() &&
+             std::abs(offset.dot(Left(state.yaw_rad))) < b.y() + s * a.x() + c * a.y();
+    });
+  }
+
+  // Nobody parks, and nothing stands, where somebody of ours walks or where works are: a flock that
+  // crosses would go through the cars at the kerb.
+  void ClearWays() {
+    const auto makes_room = [](const TrafficActor& actor) {
+      return actor.parked || actor.actor_class == ActorClass::kBicycleRack ||
+             actor.actor_class == ActorClass::kPushable || actor.actor_class == ActorClass::kShrub;
+    };
+    std::vector<TrafficActor> kept;
+    // First what stays in any case.
+    for (const bool moved : {false, true}) {
+      for (const TrafficActor& actor : plan_.actors) {
+        if (makes_room(actor) != moved) continue;
+        const bool in_the_way =
+            moved && std::any_of(kept.begin(), kept.end(), [&](const TrafficActor& other) {
+              return other.actor_class != ActorClass::kBag && Meet(actor, other);
+            });
+        if (!in_the_way) kept.push_back(actor);
+      }
+    }
+    plan_.actors = std::move(kept);
   }
 
   // A thin bag in the wind: gusts, hops, turns.
@@ -502,7 +579,20 @@ class Planner {
       barrier.group = group;
       AddStatic(std::move(barrier), point.position, point.yaw_rad);
     }
-    for (double s = begin + 5; s + 5 < begin + length; s += 2.2) {
+    // Long works have a machine, between the workers and the far barrier.
+    const bool has_machine = length > 16;
+    double fences_end = begin + length;
+    if (has_machine) {
+      TrafficActor machine = NewActor(ActorClass::kConstructionVehicle,
+                                      {Range(4.2, 5.6), Range(1.7, 2.1), Range(2.3, 2.8)});
+      machine.group = group;
+      const double middle = begin + length - 3.3 - machine.size_m.x() / 2;
+      fences_end = middle - machine.size_m.x() / 2 + 3.5;
+      const LinePoint point = at(middle, into - 1.5);
+      AddStatic(std::move(machine), point.position,
+                point.yaw_rad + (random_.Uniform() < 0.5f ? kPi : 0));
+    }
+    for (double s = begin + 5; s + 5 < fences_end; s += 2.2) {
       const LinePoint point = at(s, into - 2.2);
       TrafficActor fence = NewActor(ActorClass::kFence, {2.1, 0.06, 1.1});
       fence.group = group;
@@ -510,7 +600,8 @@ class Planner {
     }
     const int workers = 1 + static_cast<int>(random_.Below(3));
     for (int i = 0; i < workers; ++i) {
-      const LinePoint point = at(begin + Range(0.3, 0.7) * length, into - Range(0.8, 1.6));
+      const LinePoint point =
+          at(begin + Range(0.3, has_machine ? 0.35 : 0.7) * length, into - Range(0.8, 1.6));
       TrafficActor worker = NewActor(ActorClass::kConstructionWorker, PersonSize());
       worker.group = group;
       std::vector<Vector3d> ground;

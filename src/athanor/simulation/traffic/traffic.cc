@@ -470,6 +470,22 @@ bool CropToArea(const TrafficActor& ego, double area_m, TrafficActor* actor) {
   return true;
 }
 
+bool WalkedThrough(const TrafficActor& thing, const std::vector<TrafficActor>& actors,
+                   size_t num_actors) {
+  constexpr double kShoulder_m = 0.3;
+  const ActorState& at = thing.states[0];
+  const Box3 box =
+      MakeBox3(at.center_m, thing.size_m + Eigen::Vector3d(2 * kShoulder_m, 2 * kShoulder_m, 20),
+               at.yaw_rad);
+  for (size_t i = 0; i < num_actors; ++i) {
+    if (actors[i].actor_class != ActorClass::kPedestrian) continue;
+    for (const ActorState& state : actors[i].states) {
+      if (box.Contains(state.center_m)) return true;
+    }
+  }
+  return false;
+}
+
 // The lights as of the log: one state at step 0, then the changes.
 std::vector<LightChange> CropLights(const std::vector<LightChange>& lights, int margin,
                                     int num_steps) {
@@ -512,7 +528,14 @@ bool Assemble(const RoadNetwork& roads, const TrafficOptions& options, const Rec
     }
   }
   if (log->ego < 0) return false;
-  log->actors.insert(log->actors.end(), plan.actors.begin(), plan.actors.end());
+  // What stands on a sidewalk has no place where SUMO's walkers, who do not know of it, go.
+  const size_t num_recorded = log->actors.size();
+  for (const TrafficActor& actor : plan.actors) {
+    const bool on_sidewalk =
+        actor.actor_class == ActorClass::kBicycleRack || actor.actor_class == ActorClass::kPushable;
+    if (on_sidewalk && WalkedThrough(actor, log->actors, num_recorded)) continue;
+    log->actors.push_back(actor);
+  }
   const TrafficActor ego = log->actors[log->ego];
   std::vector<TrafficActor> kept;
   int kept_ego = 0;
@@ -561,13 +584,17 @@ void Describe(TrafficOptions& o, OptionList& list) {
   list.Add("jaywalkers", &o.jaywalkers, StrCat("people who cross anywhere", per_log),
            {.min = 0, .max = 50});
   list.Add("bags", &o.bags, StrCat("plastic bags in the wind", per_log), {.min = 0, .max = 50});
-  list.Add("road-works", &o.road_works, StrCat("road works (cones, barriers, workers)", per_log),
+  list.Add("road-works", &o.road_works,
+           StrCat("road works (cones, barriers, workers, an excavator)", per_log),
            {.min = 0, .max = 10});
   list.Add("cargo", &o.cargo, StrCat("fallen cargo on the road", per_log), {.min = 0, .max = 10});
   list.Add("shrubs", &o.shrubs, StrCat("low shrubs at the roadside", per_log),
            {.min = 0, .max = 150});
   list.Add("small-wheels", &o.small_wheels, StrCat("strollers, wheelchairs and scooters", per_log),
            {.min = 0, .max = 50});
+  list.Add("bicycle-racks", &o.bicycle_racks, StrCat("bicycle racks on sidewalks", per_log),
+           {.min = 0, .max = 50});
+  list.Add("bins", &o.bins, StrCat("groups of bins on sidewalks", per_log), {.min = 0, .max = 50});
 }
 
 TrafficLog RunTraffic(const TrafficNetwork& network, const TrafficOptions& options) {

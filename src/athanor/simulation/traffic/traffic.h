@@ -81,8 +81,11 @@ enum class ActorClass {
   kBarrier,
   kCargo,
   kConstructionWorker,
+  kConstructionVehicle,  // an excavator or a loader; stands
+  kBicycleRack,
+  kPushable,  // bins on wheels
 };
-inline constexpr int kNumActorClasses = 20;
+inline constexpr int kNumActorClasses = 23;
 // "car", "van", ... "construction_worker".
 std::string_view ActorClassName(ActorClass actor_class);
 bool IsVehicle(ActorClass actor_class);  // car .. bicycle
@@ -158,10 +161,13 @@ struct TrafficOptions {
   float sheep = 0.05f;  // flocks
   float jaywalkers = 0.3f;
   float bags = 0.3f;
-  float road_works = 0.15f;   // cones, barriers, fences, workers
-  float cargo = 0.1f;         // fallen on the road
-  float shrubs = 8;           // low, at the roadside
+  float road_works =
+      0.15f;           // cones, barriers, fences, workers; long ones with an excavator or a loader
+  float cargo = 0.1f;  // fallen on the road
+  float shrubs = 8;    // low, at the roadside
   float small_wheels = 0.5f;  // strollers, wheelchairs, scooters
+  float bicycle_racks = 1.5f;
+  float bins = 2;  // groups of one to three
 };
 void Describe(TrafficOptions& options, OptionList& list);
 

@@ -17,11 +17,29 @@ namespace {
 // car of nuScenes: 4.084 m long, rear overhang 0.657 m).
 constexpr double kRearAxleBehindMiddle = 0.339;
 
-constexpr std::array<std::string_view, kNumActorClasses> kNames = {
-    "car",        "van",     "truck",      "bus",     "trailer",
-    "motorcycle", "bicycle", "pedestrian", "scooter", "stroller",
-    "wheelchair", "dog",     "sheep",      "bag",     "shrub",
-    "fence",      "cone",    "barrier",    "cargo",   "construction_worker"};
+constexpr std::array<std::string_view, kNumActorClasses> kNames = {"car",
+                                                                   "van",
+                                                                   "truck",
+                                                                   "bus",
+                                                                   "trailer",
+                                                                   "motorcycle",
+                                                                   "bicycle",
+                                                                   "pedestrian",
+                                                                   "scooter",
+                                                                   "stroller",
+                                                                   "wheelchair",
+                                                                   "dog",
+                                                                   "sheep",
+                                                                   "bag",
+                                                                   "shrub",
+                                                                   "fence",
+                                                                   "cone",
+                                                                   "barrier",
+                                                                   "cargo",
+                                                                   "construction_worker",
+                                                                   "construction_vehicle",
+                                                                   "bicycle_rack",
+                                                                   "pushable"};
 
 // Cubic through b (t = 0) and c (t = 1) with the slopes of their neighbours.
 template <typename T>

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <fstream>
+#include <map>
 #include <set>
 
 #include "athanor/base/files.h"
@@ -163,6 +164,45 @@ TEST_F(TrafficTest, SheepStopTheTraffic) {
   }
 }
 
+// Cars parked where a flock crosses would stand among the sheep.
+TEST_F(TrafficTest, NothingOfOursStandsWhereOthersWalk) {
+  const TrafficNetwork network = Make("town");
+  TrafficOptions options = Quick();
+  options.parked = 1;
+  options.sheep = options.dogs = options.jaywalkers = options.road_works = options.small_wheels =
+      10;
+  options.bicycle_racks = options.bins = 30;
+  const TrafficLog log = RunTraffic(network, options);
+  std::map<ActorClass, int> count;
+  for (size_t i = 0; i < log.actors.size(); ++i) {
+    const TrafficActor& thing = log.actors[i];
+    ++count[thing.actor_class];
+    const bool stands = thing.parked || thing.actor_class == ActorClass::kBicycleRack ||
+                        thing.actor_class == ActorClass::kPushable;
+    if (!stands) continue;
+    EXPECT_EQ(thing.states.size(), 1u);
+    const Box3 box = *log.BoxAt(static_cast<int>(i), 0);
+    EXPECT_NEAR(thing.states[0].center_m.z(), thing.size_m.z() / 2, 0.5) << thing.id;
+    for (const TrafficActor& other : log.actors) {
+      const bool walks = other.group >= 0 || other.actor_class == ActorClass::kPedestrian;
+      if (!walks || other.id == thing.id || IsVehicle(other.actor_class)) continue;
+      for (const ActorState& state : other.states) {
+        EXPECT_FALSE(box.Contains({state.center_m.x(), state.center_m.y(), thing.size_m.z() / 2}))
+            << thing.id << " and " << other.id;
+      }
+    }
+  }
+  EXPECT_GT(count[ActorClass::kBicycleRack], 3);
+  EXPECT_GT(count[ActorClass::kPushable], 3);
+  EXPECT_GT(count[ActorClass::kSheep], 3);
+  // Works take the places that nothing else has taken.
+  options.sheep = options.dogs = options.jaywalkers = 0;
+  const TrafficLog works = RunTraffic(network, options);
+  EXPECT_TRUE(std::any_of(works.actors.begin(), works.actors.end(), [](const TrafficActor& actor) {
+    return actor.actor_class == ActorClass::kConstructionVehicle;
+  }));
+}
+
 TEST_F(TrafficTest, SlowBolognaRunsItsOwnDemand) {
   const std::filesystem::path folder = SharedData("sumo_bologna_acosta");
   if (folder.empty()) GTEST_SKIP() << "sumo_bologna_acosta is not there";
@@ -242,6 +282,7 @@ TEST(Trajectories, LaneJumpBecomesASmoothWay) {
   for (int i = 0; i <= 40; ++i) {
     RawState state;
     state.position = {i * 1.0, i < 10 ? 0.0 : 3.2, 0};
+    state.speed_mps = 10;
     track.states.push_back(state);
   }
   const TrafficActor actor = SmoothTrack(track, 0.1)[0];
@@ -255,6 +296,30 @@ TEST(Trajectories, LaneJumpBecomesASmoothWay) {
   EXPECT_NEAR(actor.states[30].speed_mps, 10, 0.2);
 }
 
+TEST(Trajectories, LanesDrawnTooShortOrTooLongMakeNoBrakes) {
+  // 8 m/s all the time, then a stop at 1.6 m/s^2; SUMO draws the lane from 20 m to 40 m a third
+  // longer than it is.
+  RawTrack track;
+  track.id = "v";
+  track.size_m = {4.5, 1.8, 1.5};
+  double gone = 0;
+  for (int i = 0; i <= 160; ++i) {
+    RawState state;
+    state.speed_mps = std::clamp(8 - (i - 70) * 0.16, 0.0, 8.0);
+    if (i > 0) gone += 0.1 * state.speed_mps;
+    state.position.x() = gone + std::clamp(gone - 20, 0.0, 20.0) / 3;
+    track.states.push_back(state);
+  }
+  const TrafficActor actor = SmoothTrack(track, 0.1)[0];
+  for (size_t i = 0; i < actor.states.size(); ++i) {
+    EXPECT_LT(std::abs(actor.states[i].accel_mps2), 2.2) << i;
+    EXPECT_NEAR(actor.states[i].center_m.x() + 2.25, track.states[i].position.x(), 1.0) << i;
+    if (i > 132) {
+      EXPECT_EQ(actor.states[i].speed_mps, 0) << i;
+    }
+  }
+}
+
 TEST(Trajectories, ArticulatedTruckIsTwoActorsThatStayCoupled) {
   RawTrack track;
   track.id = "t";
@@ -263,6 +328,8 @@ TEST(Trajectories, ArticulatedTruckIsTwoActorsThatStayCoupled) {
   for (int i = 0; i <= 60; ++i) {  // a quarter of a circle of 15 m radius
     RawState state;
     const double angle = i * 0.026;
+    state.speed_mps = 3.9;
+    state.yaw_rad = angle;
     state.position = {15 * std::sin(angle), 15 - 15 * std::cos(angle), 0};
     track.states.push_back(state);
   }

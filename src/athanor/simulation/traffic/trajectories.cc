@@ -18,6 +18,13 @@ constexpr double kTrailerGap_m = 0.7;
 
 double WrapAngle(double angle) { return std::remainder(angle, 2 * std::numbers::pi); }
 
+// SUMO's distances and those of the lines it draws differ by up to a third on lanes inside
+// junctions and rings, so a vehicle of steady speed would jerk where lanes meet. The difference is
+// spread over so many metres (standard deviation).
+constexpr double kSpread_m = 6;
+
+Eigen::Vector3d Ahead(double yaw_rad) { return {std::cos(yaw_rad), std::sin(yaw_rad), 0}; }
+
 // Gaussian over time. Beyond its ends the path is mirrored through them, so they stay in place.
 std::vector<Eigen::Vector3d> SmoothPath(const std::vector<RawState>& states, double step_s) {
   const int n = static_cast<int>(states.size());
@@ -44,6 +51,61 @@ std::vector<Eigen::Vector3d> SmoothPath(const std::vector<RawState>& states, dou
     path[i] = sum / weights;
   }
   return path;
+}
+
+// Moves the points of a path along it, such that they go at SUMO's speeds but for a factor that
+// changes slowly with the distance. Nobody who stands moves.
+void FollowSpeeds(const std::vector<RawState>& states, double step_s,
+                  std::vector<Eigen::Vector3d>* path) {
+  const int n = static_cast<int>(path->size());
+  // Distance by SUMO, smoothed as the path is, and along the path.
+  std::vector<RawState> gone(n);
+  for (int i = 1; i < n; ++i) {
+    gone[i].position.x() =
+        gone[i - 1].position.x() +
+        0.5 * (std::max(states[i - 1].speed_mps, 0.0) + std::max(states[i].speed_mps, 0.0)) *
+            step_s;
+  }
+  const std::vector<Eigen::Vector3d> driven = SmoothPath(gone, step_s);
+  std::vector<double> along(n, 0);
+  // Ahead alone: who is moved sideways (lane changes) goes on at the same speed.
+  for (int i = 1; i < n; ++i) {
+    const Eigen::Vector3d ahead = Ahead(states[i].yaw_rad);
+    along[i] = along[i - 1] + std::max(0.0, ((*path)[i] - (*path)[i - 1]).dot(ahead));
+  }
+  const auto d = [&](int i) { return driven[i].x(); };
+  const auto excess = [&](int i) { return along[i] - d(i); };
+  // Mean over the distance; beyond the ends the difference is mirrored through them.
+  std::vector<double> wanted(n);
+  for (int i = 0, begin = 0; i < n; ++i) {
+    const double reach = 3 * kSpread_m;
+    while (d(begin) < d(i) - reach) ++begin;
+    double sum = 0, weights = 0;
+    const auto add = [&](double distance, double value, double share) {
+      const double t = distance / kSpread_m;
+      const double weight = share * std::exp(-t * t / 2);
+      sum += weight * value;
+      weights += weight;
+    };
+    for (int j = begin; j + 1 < n && d(j) <= d(i) + reach; ++j) {
+      const double share = d(j + 1) - d(j), middle = 0.5 * (d(j) + d(j + 1));
+      const double value = 0.5 * (excess(j) + excess(j + 1));
+      add(middle - d(i), value, share);
+      add(2 * d(0) - middle - d(i), 2 * excess(0) - value, share);
+      add(2 * d(n - 1) - middle - d(i), 2 * excess(n - 1) - value, share);
+    }
+    wanted[i] = d(i) + (weights > 1e-9 ? sum / weights : excess(i));
+  }
+  std::vector<Eigen::Vector3d> moved(n);
+  double last = 0;
+  for (int i = 0, k = 0; i < n; ++i) {
+    last = std::clamp(wanted[i], last, along.back());
+    while (k + 2 < n && along[k + 1] < last) ++k;
+    const double length = n > 1 ? along[k + 1] - along[k] : 0;
+    const double t = length > 1e-12 ? std::clamp((last - along[k]) / length, 0.0, 1.0) : 0;
+    moved[i] = n > 1 ? ((1 - t) * (*path)[k] + t * (*path)[k + 1]).eval() : (*path)[0];
+  }
+  *path = std::move(moved);
 }
 
 // Headings of a body whose front is pulled along `path` and whose axle, `length_m` behind, does not
@@ -85,8 +147,6 @@ std::vector<double> PulledHeadings(std::vector<Eigen::Vector3d>* path, double le
   }
   return yaws;
 }
-
-Eigen::Vector3d Ahead(double yaw_rad) { return {std::cos(yaw_rad), std::sin(yaw_rad), 0}; }
 
 TrafficActor ActorOf(const RawTrack& track) {
   TrafficActor actor;
@@ -141,6 +201,7 @@ std::vector<TrafficActor> SmoothTrack(const RawTrack& track, double step_s) {
     actors.push_back(std::move(actor));
     return actors;
   }
+  FollowSpeeds(track.states, step_s, &path);
   const bool pulls = track.actor_class == ActorClass::kTrailer &&
                      track.size_m.x() > kTractorLength_m + kTrailerGap_m + 3;
   const double length = pulls ? kTractorLength_m : track.size_m.x();
