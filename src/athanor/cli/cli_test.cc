@@ -611,6 +611,35 @@ TEST(Cli, SimStreetMakesALogThatPassesTheCheck) {
   const Outcome again = Execute(command);
   EXPECT_EQ(again.status, 0) << again.err;
   EXPECT_THAT(again.out, HasSubstr("1 kept"));
+
+  // The log as a capture: movers masked, LiDAR depth, and so a depth error beside the PSNR.
+  const fs::path run = TestFolder("street run");
+  const Outcome trained = Execute({"scene", "reconstruct", folder.string(), "--clip", "0", "-o",
+                                   run.string(), "--iterations", "4", "--coarse-levels", "0"});
+  ASSERT_EQ(trained.status, 0) << trained.err;
+  EXPECT_THAT(ReadFile(run / "metrics.jsonl"), HasSubstr("depth_loss"));
+  EXPECT_FALSE(ListFiles(run / "clip" / "depth" / "CAM_FRONT", {".png"}).empty());
+  ASSERT_EQ(Execute({"scene", "eval", run.string()}).status, 0);
+  const auto scores = nlohmann::json::parse(ReadFile(run / "eval.json"));
+  EXPECT_GT(scores["depth_mae"].get<double>(), 0);
+  const Outcome missing = Execute(
+      {"scene", "reconstruct", folder.string(), "--clip", "none", "-o", (run / "other").string()});
+  EXPECT_EQ(missing.status, 1);
+  EXPECT_THAT(missing.err, HasSubstr("no log is called 'none'"));
+  EXPECT_FALSE(fs::exists(run / "other"));
+
+  // Corrupted, it keeps its tables and loses the points it should: 70 % of them.
+  const fs::path worse = TestFolder("street corrupted") / "W";
+  const Outcome corrupted = Execute({"log", "corrupt", folder.string(), "--kind", "pointsreducing",
+                                     "--severity", "1", "-o", worse.string()});
+  ASSERT_EQ(corrupted.status, 0) << corrupted.err;
+  const auto sweeps = ListFiles(folder / "samples" / "LIDAR_TOP");
+  ASSERT_FALSE(sweeps.empty());
+  const auto left =
+      static_cast<double>(fs::file_size(worse / "samples" / "LIDAR_TOP" / sweeps[0].filename()));
+  EXPECT_NEAR(left / static_cast<double>(fs::file_size(sweeps[0])), 0.3, 0.02);
+  EXPECT_EQ(ReadFile(worse / "v1.0-mini" / "sample_annotation.json"),
+            ReadFile(folder / "v1.0-mini" / "sample_annotation.json"));
 }
 
 TEST(LogTest, FramesAreToldCheckedAndShown) {
