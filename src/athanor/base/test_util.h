@@ -38,4 +38,19 @@ inline std::filesystem::path TestFolder(const std::string& name) {
   return folder;
 }
 
+#ifdef ATHANOR_SOURCE_DIR
+// A folder or file of the real data that is not part of the sources: in $ATHANOR_SHARED_DATA, or
+// ../shared/data. Empty where it is not at hand.
+inline std::filesystem::path SharedData(const std::string& name) {
+  const char* chosen = std::getenv("ATHANOR_SHARED_DATA");
+  const auto root = chosen != nullptr
+                        ? std::filesystem::path(chosen)
+                        : std::filesystem::path(ATHANOR_SOURCE_DIR).parent_path() / "shared/data";
+  std::error_code error;
+  return std::filesystem::exists(root / name, error) ? root / name : std::filesystem::path();
+}
+#define ATHANOR_SKIP_WITHOUT(name) \
+  if (SharedData(name).empty()) GTEST_SKIP() << "needs " << name << " in ../shared/data"
+#endif
+
 }  // namespace athanor

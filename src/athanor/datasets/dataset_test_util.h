@@ -16,22 +16,9 @@
 
 namespace athanor {
 
-// A folder of the real data that is not part of the sources; empty where it is not at hand.
-inline std::filesystem::path SharedData(const std::string& name) {
-  const char* variable = std::getenv("ATHANOR_SHARED_DATA");
-  const auto root = variable != nullptr ? std::filesystem::path(variable)
-                                        : std::filesystem::path(ATHANOR_SOURCE_DIR).parent_path() /
-                                              "shared" / "data";
-  return std::filesystem::exists(root / name) ? root / name : std::filesystem::path();
-}
-#define ATHANOR_SKIP_WITHOUT(name) \
-  if (SharedData(name).empty()) GTEST_SKIP() << "needs " << name << " in ../shared/data"
-
 // The capture "fox" of instant-ngp with COLMAP's model; empty where it is not at hand.
 inline std::filesystem::path FoxFolder() {
-  const auto folder =
-      std::filesystem::path(ATHANOR_SOURCE_DIR).parent_path() / "shared" / "data" / "fox";
-  return std::filesystem::exists(folder / "sparse" / "0") ? folder : std::filesystem::path();
+  return SharedData("fox/sparse/0").empty() ? std::filesystem::path() : SharedData("fox");
 }
 #define ATHANOR_SKIP_WITHOUT_FOX() \
   if (FoxFolder().empty()) GTEST_SKIP() << "needs the fox capture in ../shared/data/fox"

@@ -22,10 +22,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-std::filesystem::path RealFile(const char* name) {
-  return std::filesystem::path(ATHANOR_SOURCE_DIR) / ".." / "shared" / "data" / "splats" / name;
-}
-
 GaussianCloud RandomCloud(int64_t n, int sh_degree, uint64_t seed) {
   Random random(seed);
   GaussianCloud cloud;
@@ -670,8 +666,8 @@ Extent ExtentOf(const GaussianCloud& cloud) {
 }
 
 TEST(RealFilesTest, BikerSpzVersion4) {
-  const auto path = RealFile("biker.spz");
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
+  ATHANOR_SKIP_WITHOUT("splats/biker.spz");
+  const auto path = SharedData("splats/biker.spz");
   const GaussianCloud cloud = ReadGaussians(path);
   EXPECT_EQ(cloud.size(), 152746);
   EXPECT_EQ(cloud.sh_degree, 0);
@@ -692,8 +688,8 @@ TEST(RealFilesTest, BikerSpzVersion4) {
 }
 
 TEST(RealFilesTest, GuitarPackedPly) {
-  const auto path = RealFile("guitar.compressed.ply");
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
+  ATHANOR_SKIP_WITHOUT("splats/guitar.compressed.ply");
+  const auto path = SharedData("splats/guitar.compressed.ply");
   const GaussianCloud cloud = ReadGaussians(path);
   EXPECT_EQ(cloud.size(), 90854);
   EXPECT_EQ(cloud.sh_degree, 0);
@@ -713,8 +709,8 @@ TEST(RealFilesTest, GuitarPackedPly) {
 }
 
 TEST(RealFilesTest, TestGarden) {
-  const auto path = RealFile("test_garden.npz");
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
+  ATHANOR_SKIP_WITHOUT("splats/test_garden.npz");
+  const auto path = SharedData("splats/test_garden.npz");
   const GaussianCloud cloud = ReadGaussians(path);
   EXPECT_EQ(cloud.size(), 138766);
   const PosedImages posed = ReadGardenViews(path);

@@ -122,12 +122,8 @@ TEST(LogCheck, BoxesInTheWrongPlaceAreFound) {
 }
 
 TEST(LogCheck, RealSweepsHaveTheirPointsInTheirBoxes) {
-  const char* shared = std::getenv("ATHANOR_SHARED_DATA");
-  const fs::path folder =
-      (shared != nullptr ? fs::path(shared)
-                         : fs::path(ATHANOR_SOURCE_DIR).parent_path() / "shared" / "data") /
-      "argoverse2" / "sensor_val_7fab2350";
-  if (!fs::exists(folder)) GTEST_SKIP() << "needs ../shared/data/argoverse2/sensor_val_7fab2350";
+  ATHANOR_SKIP_WITHOUT("argoverse2/sensor_val_7fab2350");
+  const fs::path folder = SharedData("argoverse2/sensor_val_7fab2350");
   const LogCheckResult result =
       CheckLogs(folder, [](const std::string& fault) { ADD_FAILURE() << fault; });
   EXPECT_EQ(result.frames, 156);

@@ -14,13 +14,8 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 
 TEST(NuscenesKeyframe, PointsInBoxesAreTheCountOfTheExport) {
-  const char* shared = std::getenv("ATHANOR_SHARED_DATA");
-  const fs::path folder =
-      (shared != nullptr ? fs::path(shared)
-                         : fs::path(ATHANOR_SOURCE_DIR).parent_path() / "shared" / "data") /
-      "nuscenes_keyframe";
-  if (!fs::exists(folder))
-    GTEST_SKIP() << "needs the key frame in ../shared/data/nuscenes_keyframe";
+  ATHANOR_SKIP_WITHOUT("nuscenes_keyframe");
+  const fs::path folder = SharedData("nuscenes_keyframe");
   const auto logs = OpenLogs(folder);
   const Log log = logs->Read(0);
   EXPECT_EQ(log.name, "scene-0061");

@@ -24,9 +24,9 @@ struct GaussianParameters {
   float* sh;              // [N,3,K]
 };
 
-// Adam's moments; zero for a new Gaussian. 84 bytes per Gaussian.
 inline constexpr int kNumMoments = 14;  // means 3, quats 4, log_scales 3, opacity_logit, DC of sh 3
 
+// Adam's moments; zero for a new Gaussian. 84 bytes per Gaussian.
 struct GaussianMoments {
   uint16_t* first;  // [N,14] bfloat16
   float* second;    // [N,14]

@@ -16,11 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-fs::path SharedData() {
-  const char* folder = std::getenv("ATHANOR_SHARED_DATA");
-  return folder != nullptr ? fs::path(folder) : fs::path(ATHANOR_SOURCE_DIR) / "../shared/data";
-}
-
 Log TwoFrames() {
   Log log;
   log.source = "W";
@@ -97,8 +92,8 @@ TEST(EvaluationInputs, KittiFramesBelongToTheirLabels) {
 
 // Truth against itself, on the one real log.
 TEST(EvaluationInputs, RealArgoverseLogAgainstItself) {
-  const fs::path log = SharedData() / "argoverse2/sensor_val_7fab2350";
-  if (!fs::exists(log)) GTEST_SKIP() << "no " << log;
+  ATHANOR_SKIP_WITHOUT("argoverse2/sensor_val_7fab2350");
+  const fs::path log = SharedData("argoverse2/sensor_val_7fab2350");
   std::vector<fs::path> files;
   for (const auto& entry : fs::recursive_directory_iterator(log)) {
     if (entry.path().filename() == "annotations.feather") files.push_back(entry.path());

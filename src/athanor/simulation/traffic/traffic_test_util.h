@@ -11,17 +11,6 @@
 
 namespace athanor {
 
-// A folder of the shared real data; empty when it is not there.
-inline std::filesystem::path SharedData(const std::string& name) {
-  const char* chosen = std::getenv("ATHANOR_SHARED_DATA");
-  const std::filesystem::path folder =
-      (chosen != nullptr ? std::filesystem::path(chosen)
-                         : std::filesystem::path(ATHANOR_SOURCE_DIR) / "../shared/data") /
-      name;
-  std::error_code error;
-  return std::filesystem::exists(folder, error) ? folder : std::filesystem::path();
-}
-
 // A folder of this process that vanishes with it. Its path has no space: SUMO's programs take one
 // for the end of a file name.
 class NetworkFolder {
