@@ -188,4 +188,70 @@ NpyArray NpzArchive::Read(std::string_view key, std::string_view descr,
                    StrCat(name_, ": ", member_name));
 }
 
+void NpzBuilder::Add(std::string_view key, std::string_view descr,
+                     const std::vector<uint64_t>& shape, const void* values) {
+  uint64_t bytes = descr.back() - '0';
+  std::string sizes;
+  for (const uint64_t size : shape) {
+    bytes *= size;
+    sizes += (sizes.empty() ? "" : ", ") + std::to_string(size);
+  }
+  if (shape.size() == 1) sizes += ",";
+  std::string header =
+      StrCat("{'descr': '", descr, "', 'fortran_order': False, 'shape': (", sizes, "), }");
+  // The values begin at a multiple of 64 bytes.
+  constexpr size_t kBeforeHeader = 10, kAlignment = 64;
+  const size_t padded = kBeforeHeader + header.size() + 1;
+  header.append((kAlignment - padded % kAlignment) % kAlignment, ' ');
+  header += '\n';
+  std::string npy("\x93NUMPY\x01\x00", 8);
+  const auto put = [](std::string* to, auto value) {
+    to->append(reinterpret_cast<const char*>(&value), sizeof value);
+  };
+  put(&npy, static_cast<uint16_t>(header.size()));
+  npy += header;
+  npy.append(static_cast<const char*>(values), bytes);
+
+  const std::string name = StrCat(key, ".npy");
+  const uint64_t offset = members_.size();
+  ATHANOR_CHECK(npy.size() < 0xffffffff && offset + npy.size() < 0xffffffff && count_ < 0xffff,
+                "npz: '", key, "' takes the archive to 4 GiB or more");
+  const auto crc =
+      static_cast<uint32_t>(crc32_z(0, reinterpret_cast<const Bytef*>(npy.data()), npy.size()));
+  const auto size = static_cast<uint32_t>(npy.size());
+  // What a member's own header and its directory entry share.
+  std::string common;
+  put(&common, uint16_t{20});          // version that can read it
+  put(&common, uint16_t{0});           // flags
+  put(&common, uint16_t{0});           // stored
+  put(&common, uint32_t{0x00210000});  // 1980-01-01, so that the bytes depend on the arrays alone
+  put(&common, crc);
+  put(&common, size);
+  put(&common, size);
+  put(&common, static_cast<uint16_t>(name.size()));
+  put(&common, uint16_t{0});  // extra field
+  put(&members_, kMemberMagic);
+  members_ += common + name + npy;
+  put(&directory_, kEntryMagic);
+  put(&directory_, uint16_t{20});  // version that made it
+  directory_ += common;
+  directory_.append(10, '\0');  // comment, disk, attributes
+  put(&directory_, static_cast<uint32_t>(offset));
+  directory_ += name;
+  ++count_;
+}
+
+std::string NpzBuilder::Finish() {
+  std::string end("PK\x05\x06\0\0\0\0", 8);
+  const auto put = [&](auto value) {
+    end.append(reinterpret_cast<const char*>(&value), sizeof value);
+  };
+  put(count_);
+  put(count_);
+  put(static_cast<uint32_t>(directory_.size()));
+  put(static_cast<uint32_t>(members_.size()));
+  put(uint16_t{0});  // comment
+  return members_ + directory_ + end;
+}
+
 }  // namespace athanor

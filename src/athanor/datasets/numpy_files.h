@@ -61,4 +61,18 @@ class NpzArchive {
   std::map<std::string, Member, std::less<>> members_;
 };
 
+// An .npz of stored members, as numpy.savez writes it.
+class NpzBuilder {
+ public:
+  // values: C order; their number is the product of `shape`. `descr` as in DecodeNpy.
+  void Add(std::string_view key, std::string_view descr, const std::vector<uint64_t>& shape,
+           const void* values);
+  // The archive. Throws Error for one of 4 GiB or more.
+  std::string Finish();
+
+ private:
+  std::string members_, directory_;
+  uint16_t count_ = 0;
+};
+
 }  // namespace athanor
