@@ -80,6 +80,7 @@ struct Selector {
 // What all edits share: a scene in, a scene and a picture out.
 struct EditArguments {
   fs::path scene, out;
+  int64_t time = 0;
   std::string up = "-y";
   Selector selector;
 
@@ -87,6 +88,8 @@ struct EditArguments {
     AddPath(app, "SCENE", &scene, "folder of a run, or a file (.ply, .splat, .spz)")->required();
     AddPath(app, "-o,--out", &out, "file for the edited scene (.ply, .splat, .spz)")->required();
     if (with_selection) selector.AddFlags(app);
+    app.add_option("--time", time, "which time of a scene that moves (params.npz), from 0")
+        ->type_name("N");
     app.add_option("--up", up, "which way is up in a bare file, for the picture (default: -y)")
         ->check(CLI::IsMember({"x", "y", "z", "-x", "-y", "-z"}).description(""))
         ->type_name("x|y|z|-x|-y|-z");
@@ -123,7 +126,7 @@ CommandAction SetUpChange(CLI::App& app, std::shared_ptr<EditArguments> argument
   arguments->AddFlags(app, /*with_selection=*/true);
   return [arguments, done, change = std::move(change)] {
     GaussianFormatFromPath(arguments->out);
-    const OpenedScene scene = OpenScene(arguments->scene, true);
+    const OpenedScene scene = OpenScene(arguments->scene, true, arguments->time);
     const Rows rows = arguments->selector.Select(scene);
     GaussianCloud edited = scene.cloud;
     change(rows, &edited);
@@ -240,7 +243,7 @@ CommandAction SetUpEditInsert(CLI::App& app) {
     GaussianFormatFromPath(arguments->out);
     const Eigen::Vector3d axis = ParseVector("--axis", options->axis);
     if (axis.norm() == 0) throw UsageError("--axis: expected a direction, found 0,0,0");
-    const OpenedScene scene = OpenScene(arguments->scene, true);
+    const OpenedScene scene = OpenScene(arguments->scene, true, arguments->time);
     GaussianCloud inserted = OpenScene(*other, false).cloud;
     Rows rows(inserted.size());
     std::iota(rows.begin(), rows.end(), 0);
