@@ -22,6 +22,7 @@ CommandAction SetUpLogCorrupt(CLI::App& app);
 CommandAction SetUpDetectEval(CLI::App& app);
 CommandAction SetUpEvalCompare(CLI::App& app);
 CommandAction SetUpEvalRobustness(CLI::App& app);
+CommandAction SetUpSemanticTrainTeacher(CLI::App& app);
 CommandAction SetUpSimRoom(CLI::App& app);
 CommandAction SetUpSimStreet(CLI::App& app);
 CommandAction SetUpDoctor(CLI::App& app);
