@@ -27,6 +27,7 @@ CommandAction SetUpEditIsolate(CLI::App& app);
 CommandAction SetUpEditRecolor(CLI::App& app);
 CommandAction SetUpEditTransform(CLI::App& app);
 CommandAction SetUpEditInsert(CLI::App& app);
+CommandAction SetUpSemanticTrainTeacher(CLI::App& app);
 CommandAction SetUpSimRoom(CLI::App& app);
 CommandAction SetUpSimStreet(CLI::App& app);
 CommandAction SetUpDoctor(CLI::App& app);

@@ -51,6 +51,9 @@ const Command kCommands[] = {
      SetUpEvalCompare},
     {"eval", "robustness", "Say how well a detector resists corruptions: mRA, RRA",
      SetUpEvalRobustness},
+    {"semantic", "train-teacher",
+     "Train the teacher that comes with the program, on simulated rooms",
+     SetUpSemanticTrainTeacher},
     {"sim", "room", "Make furnished rooms: photographs with poses and the truth of every pixel",
      SetUpSimRoom},
     {"sim", "street",
@@ -66,6 +69,7 @@ const std::map<std::string, std::string> kGroupHelp = {
     {"eval", "What scores mean"},
     {"log", "Driving logs of the public formats"},
     {"scene", "Photographs to 3D Gaussian scenes, and what to do with them"},
+    {"semantic", "Words for scenes"},
     {"sim", "Simulated worlds with exact truth"},
 };
 

@@ -1,0 +1,69 @@
+// Named parameters of a network, and AdamW (Loshchilov and Hutter, "Decoupled weight decay
+// regularization", 2019) over them.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "athanor/nn/safetensors.h"
+
+namespace athanor {
+
+// In the order of their making, which is that of files too.
+class Parameters {
+ public:
+  // Takes the values; from here on autograd follows them. Throws Error for a name that is taken.
+  at::Tensor Add(const std::string& name, at::Tensor values);
+  // Values that training keeps without gradients: running means.
+  at::Tensor AddBuffer(const std::string& name, at::Tensor values);
+
+  const std::vector<std::pair<std::string, at::Tensor>>& trained() const { return trained_; }
+  const std::vector<std::pair<std::string, at::Tensor>>& buffers() const { return buffers_; }
+  // Throws Error when there is none of that name.
+  const at::Tensor& Get(const std::string& name) const;
+  int64_t CountTrained() const;
+
+  // All tensors, each name with `prefix` before it.
+  void Save(const std::string& prefix, SafeTensors* file) const;
+  // Throws Error (where, name, shapes) when one is missing or of another shape.
+  void Load(const std::string& prefix, const SafeTensors& file, std::string_view where);
+
+ private:
+  std::vector<std::pair<std::string, at::Tensor>> trained_, buffers_;
+};
+
+struct AdamWOptions {
+  double beta1 = 0.9, beta2 = 0.99, epsilon = 1e-8;
+  double weight_decay = 0.05;  // per step and unit of rate; of tensors with two axes or more
+  double clip_norm = 1;        // of all gradients together; 0 = none
+};
+
+class AdamW {
+ public:
+  AdamW(Parameters* parameters, const AdamWOptions& options);
+
+  // Takes the gradients that backward() left, steps, and clears them. Returns their norm before
+  // clipping. A step whose gradients are not finite is left out.
+  double Step(double rate);
+
+  // Moments and the count of steps, under `prefix` + "adamw.".
+  void Save(const std::string& prefix, SafeTensors* file) const;
+  void Load(const std::string& prefix, const SafeTensors& file, std::string_view where);
+
+ private:
+  Parameters* parameters_;
+  AdamWOptions options_;
+  int64_t steps_ = 0;
+  std::vector<at::Tensor> first_, second_;
+};
+
+// The rate at a step: rises over `warmup` steps, stays, and falls to 0 as a cosine over the last
+// `decay` of the `steps` (0..1 of them). A run can so be made longer while the rate is flat.
+double WarmupStableDecay(int64_t step, int64_t steps, int64_t warmup, double decay, double peak);
+
+}  // namespace athanor

@@ -1,0 +1,217 @@
+#include "athanor/scenes/semantics/teachers/embedded/embedded_teacher.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+
+#include "athanor/base/error.h"
+#include "athanor/base/files.h"
+#include "athanor/base/hash.h"
+#include "athanor/base/log.h"
+
+namespace athanor {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kFormat = "athanor embedded teacher 1";
+constexpr int kLargestSide_px = 4096;
+
+const std::string& Metadata(const SafeTensors& file, const char* name, std::string_view where) {
+  const auto it = file.metadata.find(name);
+  ATHANOR_CHECK(it != file.metadata.end(), where, ": expected '", name,
+                "' in the metadata of a file of train-teacher, found none");
+  return it->second;
+}
+
+Vocabulary ReadVocabulary(const SafeTensors& file, std::string_view where) {
+  std::istringstream lines(Metadata(file, "vocabulary", where));
+  std::vector<std::string> words;
+  for (std::string word; std::getline(lines, word);) words.push_back(word);
+  try {
+    return Vocabulary(std::move(words));
+  } catch (const Error& error) {
+    throw Error(StrCat(where, ": ", error.what()));
+  }
+}
+
+// The content names the space: vectors of other weights mean other things.
+std::string SpaceOf(const SafeTensors& file) {
+  uint64_t hash = 0;
+  for (const auto& [name, tensor] : file.tensors) {
+    hash = HashBytes(name, hash);
+    hash = HashBytes({static_cast<const char*>(tensor.data_ptr()),
+                      static_cast<size_t>(tensor.numel()) * tensor.element_size()},
+                     hash);
+  }
+  return "embedded-" + HexDigits(hash).substr(0, 8);
+}
+
+}  // namespace
+
+void DescribeEmbedded(const EmbeddedNetworkShape& shape, const Vocabulary& vocabulary,
+                      SafeTensors* file) {
+  const Json json = {{"dimension", shape.dimension},
+                     {"channels", shape.channels},
+                     {"blocks", shape.blocks},
+                     {"decoder", shape.decoder},
+                     {"words", shape.words},
+                     {"text_width", shape.text_width},
+                     {"text_layers", shape.text_layers},
+                     {"text_heads", shape.text_heads}};
+  file->metadata["format"] = kFormat;
+  file->metadata["shape"] = json.dump();
+  std::string words;
+  for (const std::string& word : vocabulary.words()) words += word + "\n";
+  file->metadata["vocabulary"] = words;
+}
+
+EmbeddedNetworkShape ReadEmbeddedShape(const SafeTensors& file, std::string_view where) {
+  ATHANOR_CHECK(Metadata(file, "format", where) == kFormat, where, ": expected the format '",
+                kFormat, "', found '", Metadata(file, "format", where), "'");
+  const Json json = Json::parse(Metadata(file, "shape", where), nullptr, false);
+  EmbeddedNetworkShape shape;
+  try {
+    shape.dimension = json.at("dimension").get<int>();
+    shape.channels = json.at("channels").get<std::vector<int>>();
+    shape.blocks = json.at("blocks").get<std::vector<int>>();
+    shape.decoder = json.at("decoder").get<int>();
+    shape.words = json.at("words").get<int>();
+    shape.text_width = json.at("text_width").get<int>();
+    shape.text_layers = json.at("text_layers").get<int>();
+    shape.text_heads = json.at("text_heads").get<int>();
+  } catch (const Json::exception& error) {
+    throw Error(StrCat(where, ": 'shape' in the metadata: ", error.what()));
+  }
+  // Sizes are checked before memory is taken.
+  const auto check = [&](const char* what, int value, int low, int high) {
+    ATHANOR_CHECK(value >= low && value <= high, where, ": expected ", what, " from ", low, " to ",
+                  high, ", found ", value);
+  };
+  check("dimension", shape.dimension, 1, 4096);
+  check("decoder", shape.decoder, 1, 4096);
+  check("words", shape.words, 1, 1000000);
+  check("text_width", shape.text_width, 1, 4096);
+  check("text_layers", shape.text_layers, 0, 64);
+  check("text_heads", shape.text_heads, 1, shape.text_width);
+  check("levels", static_cast<int>(shape.channels.size()), 5, 5);
+  check("levels", static_cast<int>(shape.blocks.size()), 5, 5);
+  for (const int channels : shape.channels) check("channels", channels, 1, 4096);
+  for (const int blocks : shape.blocks) check("blocks", blocks, 0, 64);
+  return shape;
+}
+
+EmbeddedTeacher::EmbeddedTeacher(const SafeTensors& file, std::string_view where, std::string space,
+                                 const EmbeddedOptions& options)
+    : shape_(ReadEmbeddedShape(file, where)),
+      space_(std::move(space)),
+      options_(options),
+      network_(shape_, 0) {
+  ATHANOR_CHECK(options.side_px >= 32 && options.side_px <= kLargestSide_px,
+                "embedded teacher: expected a side of 32 to ", kLargestSide_px, " pixels, found ",
+                options.side_px);
+  network_.LoadFolded(file, where);
+}
+
+std::string EmbeddedTeacher::key() const { return StrCat(space_, "-", options_.side_px); }
+
+ViewFeatures EmbeddedTeacher::Describe(const Image& rgb, const std::string& name) {
+  ATHANOR_CHECK(rgb.width > 0 && rgb.height > 0 && rgb.channels == 3, "embedded teacher: ", name,
+                ": expected a colour picture, found ", rgb.width, " x ", rgb.height, " of ",
+                rgb.channels, " channels");
+  const at::NoGradGuard no_grad;
+  // Each side becomes a multiple of 32; the small change of shape cancels out in the grid's cells.
+  const double factor = static_cast<double>(options_.side_px) / std::max(rgb.width, rgb.height);
+  const auto side = [&](int pixels) {
+    return std::max(32, 32 * static_cast<int>(std::lround(pixels * factor / 32)));
+  };
+  const Image picture = Resize(rgb, side(rgb.width), side(rgb.height));
+  const at::Tensor bytes = at::from_blob(const_cast<uint8_t*>(picture.data.data()),
+                                         {1, picture.height, picture.width, 3}, at::kByte);
+  const at::Tensor images = bytes.permute({0, 3, 1, 2}).to(at::kFloat) / 255;
+  ViewFeatures features;
+  features.width_px = rgb.width;
+  features.height_px = rgb.height;
+  features.features =
+      network_.Forward(images, /*training=*/false)[0].permute({1, 2, 0}).contiguous().to(at::kHalf);
+  return features;
+}
+
+EmbeddedText::EmbeddedText(const SafeTensors& file, std::string_view where, std::string space)
+    : shape_(ReadEmbeddedShape(file, where)),
+      space_(std::move(space)),
+      vocabulary_(ReadVocabulary(file, where)),
+      network_(shape_, 0) {
+  ATHANOR_CHECK(static_cast<int>(vocabulary_.words().size()) == shape_.words, where, ": expected ",
+                shape_.words, " words, found ", vocabulary_.words().size());
+  network_.parameters().Load("text.", file, where);
+}
+
+std::vector<std::string> EmbeddedText::UnknownWords(std::string_view prompt) const {
+  return vocabulary_.Tokenize(prompt).unknown;
+}
+
+at::Tensor EmbeddedText::Encode(std::span<const std::string> prompts) {
+  const at::NoGradGuard no_grad;
+  std::vector<std::vector<int>> ids;
+  const auto list = [](const std::vector<std::string>& words) {
+    std::string text;
+    for (const std::string& word : words) text += (text.empty() ? "'" : ", '") + word + "'";
+    return text;
+  };
+  for (const std::string& prompt : prompts) {
+    Vocabulary::Tokens tokens = vocabulary_.Tokenize(prompt);
+    ATHANOR_CHECK(!tokens.ids.empty() || !tokens.unknown.empty(), "prompt '", prompt,
+                  "': expected words that say what to look for, found none");
+    ATHANOR_CHECK(!tokens.ids.empty(), "prompt '", prompt, "': the embedded teacher does not know ",
+                  list(tokens.unknown), "; spelt alike are ",
+                  list(vocabulary_.Nearest(tokens.unknown[0], 4)));
+    if (!tokens.unknown.empty()) {
+      LogWarning(StrCat("prompt '", prompt, "': the embedded teacher does not know ",
+                        list(tokens.unknown), " and reads the rest"));
+    }
+    ids.push_back(std::move(tokens.ids));
+  }
+  if (ids.empty()) return at::empty({0, shape_.dimension}, at::kFloat);
+  return network_.Forward(ids);
+}
+
+EmbeddedPair EmbeddedPair::FromTensors(const SafeTensors& file, std::string_view where,
+                                       const EmbeddedOptions& options) {
+  const std::string space = SpaceOf(file);
+  EmbeddedPair pair;
+  pair.teacher.reset(new EmbeddedTeacher(file, where, space, options));
+  pair.text.reset(new EmbeddedText(file, where, space));
+  return pair;
+}
+
+EmbeddedPair OpenEmbedded(const fs::path& path, const EmbeddedOptions& options) {
+  return EmbeddedPair::FromTensors(ReadSafeTensors(path), path.string(), options);
+}
+
+fs::path FindEmbeddedModel() {
+  std::vector<fs::path> folders;
+  if (const char* chosen = std::getenv("ATHANOR_MODELS"); chosen != nullptr && *chosen != '\0') {
+    folders.emplace_back(chosen);
+  }
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  if (!error) folders.push_back(program.parent_path().parent_path() / "share/athanor/models");
+  folders.emplace_back(ATHANOR_SOURCE_MODELS);
+  std::string tried;
+  for (const fs::path& folder : folders) {
+    const fs::path path = folder / "athanor-rooms" / "teacher.safetensors";
+    if (fs::exists(path)) return path;
+    tried += (tried.empty() ? "" : ", ") + path.string();
+  }
+  throw Error(StrCat("embedded teacher: expected its weights at ", tried,
+                     "; ATHANOR_MODELS names another folder"));
+}
+
+}  // namespace athanor

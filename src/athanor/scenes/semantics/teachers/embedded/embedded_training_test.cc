@@ -1,0 +1,215 @@
+// Reading labelled worlds, and training on a tiny one.
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <functional>
+
+#include "athanor/base/files.h"
+#include "athanor/base/test_util.h"
+#include "athanor/media/image.h"
+#include "athanor/scenes/semantics/teachers/embedded/train_teacher.h"
+#include "athanor/scenes/semantics/teachers/embedded/training_crop.h"
+
+namespace athanor {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr int kSide = 96;
+
+// A wall with two mugs, a red and a blue one, each with a darker handle; as `sim room` writes it.
+void WriteWorld(const fs::path& folder, int64_t seed, int shift_px = 0) {
+  WriteFile(folder / "classes.json", R"({"classes": [
+    {"id": 1, "name": "mug", "synonyms": ["beaker"], "category": "tableware",
+     "affordances": ["to drink from"],
+     "parts": [{"id": 1, "name": "body"}, {"id": 2, "name": "handle"}]},
+    {"id": 2, "name": "wall", "synonyms": [], "category": "structure", "affordances": [],
+     "parts": [{"id": 3, "name": "surface"}]}]})");
+  const auto mug = [](int id, const std::string& color) {
+    return R"({"id": )" + std::to_string(id) + R"(, "kind": "mug", "attributes": {"color": ")" +
+           color + R"(", "material": "ceramic", "pattern": "", "size": "medium"}, "parts":
+           [{"id": 1, "name": "body"}, {"id": 2, "name": "handle"}]})";
+  };
+  WriteFile(folder / "objects.json", R"({"room": {"seed": )" + std::to_string(seed) +
+                                         R"(}, "objects": [
+    {"id": 1, "kind": "wall", "attributes": {"color": "", "material": "", "pattern": "",
+     "size": ""}, "parts": [{"id": 3, "name": "surface"}]}, )" +
+                                         mug(2, "red") + "," + mug(3, "blue") + "]}");
+  Image image(kSide, kSide, 3, 200);
+  DepthImage instance(kSide, kSide, 1, 1), part(kSide, kSide, 1, 3);
+  const auto fill = [&](int x0, int x1, int id, int part_id, std::array<uint8_t, 3> color) {
+    for (int y = 30; y < 70; ++y) {
+      for (int x = x0 + shift_px; x < x1 + shift_px; ++x) {
+        std::copy(color.begin(), color.end(), image.at(x, y));
+        *instance.at(x, y) = static_cast<uint16_t>(id);
+        *part.at(x, y) = static_cast<uint16_t>(part_id);
+      }
+    }
+  };
+  fill(8, 28, 2, 1, {220, 30, 30});
+  fill(28, 40, 2, 2, {120, 10, 10});
+  fill(50, 70, 3, 1, {30, 30, 220});
+  fill(70, 82, 3, 2, {10, 10, 120});
+  for (const char* name : {"images", "instance", "part"}) MakeFolder(folder / name);
+  WriteImage(folder / "images" / "00001.png", image);
+  WriteDepthPng(folder / "instance" / "00001.png", instance);
+  WriteDepthPng(folder / "part" / "00001.png", part);
+}
+
+TEST(LabelledWorlds, ReadsLabelsAndKeepsTrainingAndScoringApart) {
+  const auto folder = TestFolder("worlds");
+  WriteWorld(folder / "room_0000", kFirstTrainingSeed + 3);
+  WriteWorld(folder / "room_0001", kFirstTrainingSeed + 4);
+  LabelledWorlds worlds({folder}, LabelledWorlds::Use::kTraining);
+  EXPECT_EQ(worlds.num_worlds(), 2);
+  EXPECT_EQ(worlds.num_views(), 2);
+  const Lexicon lexicon = worlds.MakeLexicon(nullptr);
+  worlds.UseLexicon(lexicon);
+  const LabelledView view = worlds.ReadView(1);
+  const PixelLabel& handle = worlds.labels()[view.labels[50 * kSide + 75]];
+  EXPECT_EQ(handle.kind, lexicon.FindKind("mug"));
+  EXPECT_EQ(handle.color, lexicon.FindColor("blue"));
+  EXPECT_EQ(handle.part, lexicon.FindPart("handle"));
+  const PixelLabel& wall = worlds.labels()[view.labels[0]];
+  EXPECT_EQ(wall.kind, lexicon.FindKind("wall"));
+  EXPECT_EQ(wall.color, kUnknown);
+  EXPECT_THAT(
+      ErrorOf([&] { LabelledWorlds({folder}, LabelledWorlds::Use::kScoring); }),
+      AllOf(HasSubstr("objects.json"), HasSubstr("1000003"), HasSubstr("is of a training world")));
+  WriteWorld(folder / "room_0002", 7);
+  EXPECT_THAT(ErrorOf([&] { LabelledWorlds({folder}, LabelledWorlds::Use::kTraining); }),
+              AllOf(HasSubstr("seed 7 is held out"), HasSubstr("1000000")));
+}
+
+TEST(LabelledWorlds, RefusesDamagedFolders) {
+  const auto folder = TestFolder("bad worlds");
+  const auto open = [&] {
+    return ErrorOf([&] {
+      LabelledWorlds worlds({folder}, LabelledWorlds::Use::kScoring);
+      worlds.UseLexicon(worlds.MakeLexicon(nullptr));
+      worlds.ReadView(0);
+    });
+  };
+  EXPECT_THAT(open(), HasSubstr("expected objects.json"));
+  WriteWorld(folder, 1);
+  EXPECT_EQ(open(), "");
+  WriteDepthPng(folder / "part" / "00001.png", DepthImage(20, 30, 1));
+  EXPECT_THAT(open(), AllOf(HasSubstr("part"), HasSubstr("found 20 x 30")));
+  WriteWorld(folder, 1);
+  WriteDepthPng(folder / "instance" / "00001.png", DepthImage(kSide, kSide, 1, 9));
+  EXPECT_THAT(open(), HasSubstr("names object 9; objects.json has 3"));
+  WriteFile(folder / "objects.json", "{\"room\": {\"seed\": 1}}");
+  EXPECT_THAT(open(), HasSubstr("objects.json"));
+  WriteFile(folder / "objects.json", "{");
+  EXPECT_THAT(open(), HasSubstr("expected a JSON object"));
+  WriteFile(folder / "classes.json", "[1");
+  EXPECT_THAT(open(), AllOf(HasSubstr("classes.json"), HasSubstr("expected a JSON object")));
+}
+
+TEST(TrainingCrop, LabelsLieWhereThePictureShowsThem) {
+  // Left half black and label 0, right half white and label 1.
+  LabelledView view{Image(200, 150, 3), std::vector<int32_t>(200 * 150, 0)};
+  for (int y = 0; y < 150; ++y) {
+    for (int x = 100; x < 200; ++x) {
+      std::fill_n(view.rgb.at(x, y), 3, uint8_t{255});
+      view.labels[y * 200 + x] = 1;
+    }
+  }
+  int both = 0;
+  for (int i = 0; i < 40; ++i) {
+    Random random(static_cast<uint64_t>(i));
+    const TrainingCrop crop = MakeCrop(view, 64, {}, random);
+    const at::Tensor grey = crop.image.mean({0});
+    EXPECT_TRUE(grey.ge(0).all().item<bool>() && grey.le(1).all().item<bool>());
+    std::array<double, 2> sum{}, count{};
+    for (int row = 0; row < 16; ++row) {
+      for (int column = 0; column < 16; ++column) {
+        const int32_t label = crop.labels[row * 16 + column];
+        sum[label] += grey[4 * row + 2][4 * column + 2].item<double>();
+        count[label] += 1;
+      }
+    }
+    if (count[0] < 16 || count[1] < 16) continue;
+    ++both;
+    EXPECT_GT(sum[1] / count[1], sum[0] / count[0] + 0.4);
+  }
+  EXPECT_GT(both, 5);
+}
+
+TrainTeacherOptions TinyOptions(int64_t steps) {
+  TrainTeacherOptions options;
+  options.steps = steps;
+  options.pictures = 2;
+  options.crop_px = 96;
+  options.zoom_high = 1.5;
+  options.pixels = 128;
+  options.rate = 3e-3;
+  options.wordnet = "";
+  return options;
+}
+
+TEST(TrainTeacher, GoesOnAfterAKillAsIfThereHadBeenNone) {
+  const auto folder = TestFolder("resume");
+  WriteWorld(folder / "train", kFirstTrainingSeed);
+  const TrainTeacherOptions options = TinyOptions(12);
+  const auto train = [&](const char* out, const TrainTeacherOptions& with, bool resume,
+                         const std::function<bool()>& stop = {}) {
+    return TrainTeacher({folder / "train"}, {}, folder / out, with, resume, stop);
+  };
+  const TrainTeacherResult whole = train("whole", options, false);
+  int calls = 0;
+  const TrainTeacherResult first = train("parts", options, false, [&] { return ++calls == 5; });
+  EXPECT_TRUE(first.interrupted);
+  EXPECT_EQ(first.step, 5);
+  const TrainTeacherResult rest = train("parts", options, true);
+  EXPECT_FALSE(rest.interrupted);
+  EXPECT_EQ(ReadFile(rest.weights), ReadFile(whole.weights));
+  EXPECT_EQ(ReadFile(folder / "parts" / "metrics.jsonl"),
+            ReadFile(folder / "whole" / "metrics.jsonl"));
+  EXPECT_FALSE(whole.score.has_value());
+
+  EXPECT_THAT(ErrorOf([&] { train("whole", options, false); }), HasSubstr("already holds a run"));
+  TrainTeacherOptions other = options;
+  other.rate = 1e-3;
+  EXPECT_THAT(ErrorOf([&] { train("whole", other, true); }), HasSubstr("only --steps may change"));
+  EXPECT_THAT(ErrorOf([&] { train("none", options, true); }), HasSubstr("found no config.toml"));
+  other.crop_px = 100;
+  EXPECT_THAT(ErrorOf([&] { train("odd", other, false); }), HasSubstr("multiple of 32"));
+}
+
+TEST(TrainTeacher, SlowLearnsATinyWorld) {
+  const auto folder = TestFolder("tiny");
+  WriteWorld(folder / "train", kFirstTrainingSeed);
+  WriteWorld(folder / "test", 5, 6);
+  const TrainTeacherResult result =
+      TrainTeacher({folder / "train"}, {folder / "test"}, folder / "run", TinyOptions(120), false);
+  ASSERT_TRUE(result.score.has_value());
+  EXPECT_GT(result.score->miou, 0.7);
+  EXPECT_GT(result.score->color_accuracy, 0.9);
+  EXPECT_GT(result.score->part_accuracy, 0.7);
+  EXPECT_THAT(ReadFile(result.card),
+              AllOf(HasSubstr("| mug * |"), HasSubstr("seeds from 1000000")));
+  EXPECT_TRUE(fs::exists(folder / "run" / "curves.png"));
+
+  // Words: a red mug is the red one, its handle the handle.
+  EmbeddedPair pair = OpenEmbedded(result.weights);
+  const Image image = ReadImage(folder / "test" / "images" / "00001.png");
+  const at::Tensor features = pair.teacher->Describe(image, "test").features.to(at::kFloat);
+  const auto at_pixel = [&](int x, int y) {
+    return features[y * features.size(0) / kSide][x * features.size(1) / kSide];
+  };
+  const std::vector<std::string> prompts = {"a red mug", "blue beaker", "handle of the mug"};
+  const at::Tensor words = pair.text->Encode(prompts);
+  const at::Tensor red_body = at::matmul(words, at_pixel(24, 50));
+  const at::Tensor blue_handle = at::matmul(words, at_pixel(82, 50));
+  EXPECT_GT(red_body[0].item<double>(), red_body[1].item<double>());
+  EXPECT_GT(blue_handle[1].item<double>(), blue_handle[0].item<double>());
+  EXPECT_GT(blue_handle[2].item<double>(), red_body[2].item<double>());
+}
+
+}  // namespace
+}  // namespace athanor

@@ -1,0 +1,207 @@
+#include "athanor/scenes/semantics/teachers/embedded/train_teacher.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "athanor/base/error.h"
+#include "athanor/base/files.h"
+#include "athanor/base/log.h"
+#include "athanor/base/progress.h"
+#include "athanor/media/plot.h"
+#include "athanor/scenes/gaussians/run_folder.h"
+
+namespace athanor {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr int64_t kMetricsEvery = 10, kCheckpointEvery = 500, kScoreEvery = 1000;
+constexpr int64_t kQuickViews = 24;
+
+// A run goes on with its own options; only its length may change.
+void CheckSameOptions(const fs::path& path, TrainTeacherOptions options) {
+  TrainTeacherOptions before;
+  Describe(before).ReadToml(path);
+  before.steps = options.steps;
+  ATHANOR_CHECK(Describe(before).ToToml() == Describe(options).ToToml(), path.string(),
+                ": this run has other options; only --steps may change when it goes on");
+}
+
+std::string Percent(double share) {
+  char text[16];
+  std::snprintf(text, sizeof text, "%.1f", 100 * share);
+  return text;
+}
+
+void PlotMetrics(const fs::path& out) {
+  PlotSeries pairs{"pairs x 10"}, groups{"groups"}, miou{"mIoU"};
+  std::istringstream lines(ReadFile(out / "metrics.jsonl"));
+  double mean_pairs = 0, mean_groups = 0;
+  int64_t count = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const Json json = Json::parse(line, nullptr, false);
+    if (!json.is_object()) continue;
+    const double step = json.value("step", 0.0);
+    if (json.contains("miou")) {
+      miou.x.push_back(step);
+      miou.y.push_back(json.value("miou", 0.0));
+      continue;
+    }
+    // Steps are noisy: means of ten lines.
+    mean_pairs += json.value("pairs", 0.0);
+    mean_groups += json.value("groups", 0.0);
+    if (++count % 10 == 0) {
+      pairs.x.push_back(step);
+      pairs.y.push_back(mean_pairs);
+      groups.x.push_back(step);
+      groups.y.push_back(mean_groups / 10);
+      mean_pairs = mean_groups = 0;
+    }
+  }
+  std::vector<PlotSeries> series = {groups, pairs};
+  if (!miou.x.empty()) series.push_back(miou);
+  WriteImage(out / "curves.png", PlotLines(series, {.title = "training of the embedded teacher",
+                                                    .x_label = "step",
+                                                    .y_label = "loss, mIoU of held-out worlds"}));
+}
+
+}  // namespace
+
+std::string TeacherCard(const TeacherScore& score, const TrainTeacherResult& run,
+                        const TrainTeacherOptions& options, const Lexicon& lexicon,
+                        int64_t training_worlds, int64_t training_views) {
+  std::ostringstream card;
+  card << "# The embedded teacher\n\n"
+       << "Pictures to one unit vector per 4 x 4 pixels, phrases to vectors of the same space. "
+       << run.parameters << " parameters. Trained from nothing on " << training_views
+       << " pictures of " << training_worlds << " simulated rooms (seeds from "
+       << kFirstTrainingSeed << "), " << options.steps << " steps of " << 2 * options.pictures
+       << " crops.\n\n## Measured\n\nOn " << score.views << " pictures of " << score.worlds
+       << " rooms with seeds below " << kFirstTrainingSeed
+       << ", none of which was trained on; their things have other shapes, colours and places, "
+          "made by the same simulator.\n\n| | |\n|---|---|\n"
+       << "| mIoU / mAcc, structure and the 20 kinds of most pixels | "
+       << Percent(score.frequent_miou) << " / " << Percent(score.frequent_macc) << " % |\n"
+       << "| mIoU / mAcc, all " << score.kinds.size() << " kinds that are seen | "
+       << Percent(score.miou) << " / " << Percent(score.macc) << " % |\n"
+       << "| pixels given the right kind among " << lexicon.kinds().size() << " | "
+       << Percent(score.pixel_accuracy) << " % |\n"
+       << "| colour of a thing, among " << lexicon.colors().size() << " | "
+       << Percent(score.color_accuracy) << " % |\n"
+       << "| part of a thing (\"mug handle\"), mean over parts | " << Percent(score.part_accuracy)
+       << " % |\n\n## By kind\n\n| kind | pixels | IoU % |\n|---|---|---|\n";
+  for (const TeacherScore::Kind& kind : score.kinds) {
+    card << "| " << kind.name << (kind.frequent ? " *" : "") << " | " << kind.pixels << " | "
+         << Percent(kind.iou) << " |\n";
+  }
+  card << "\n\\* among structure and the 20 kinds of most pixels.\n\n"
+       << "## What it does not know\n\n"
+          "It has seen nothing but these rooms: no people, no animals, no outdoors, no text, no "
+          "kind that is not in the table, and no photograph. In photographs expect far less than "
+          "these numbers. Where things are (\"on the table\") is read and ignored. Sizes compare "
+          "things of one kind, which a picture seldom shows. The colour of a thing is that of its "
+          "main surface.\n";
+  return card.str();
+}
+
+TrainTeacherResult TrainTeacher(const std::vector<fs::path>& folders,
+                                const std::vector<fs::path>& scored_on, const fs::path& out,
+                                const TrainTeacherOptions& options, bool resume,
+                                const std::function<bool()>& stop) {
+  const auto start = std::chrono::steady_clock::now();
+  const RunFolder run(out);
+  const fs::path config = out / "config.toml";
+  const auto checkpoint = run.NewestCheckpoint();
+  if (resume) {
+    ATHANOR_CHECK(fs::exists(config), out.string(), ": expected a run of train-teacher to go on ",
+                  "with, found no config.toml");
+    CheckSameOptions(config, options);
+  } else {
+    ATHANOR_CHECK(!fs::exists(config), out.string(),
+                  ": already holds a run; go on with --resume, or choose another folder");
+  }
+  LabelledWorlds worlds(folders, LabelledWorlds::Use::kTraining);
+  std::optional<WordNetNouns> wordnet;
+  if (!options.wordnet.empty()) wordnet.emplace(options.wordnet);
+  const Lexicon lexicon = worlds.MakeLexicon(wordnet ? &*wordnet : nullptr);
+  worlds.UseLexicon(lexicon);
+  std::optional<LabelledWorlds> held_out;
+  if (!scored_on.empty()) {
+    held_out.emplace(scored_on, LabelledWorlds::Use::kScoring);
+    held_out->UseLexicon(lexicon);
+  }
+  TeacherTrainer trainer(worlds, lexicon, options, {});
+  MakeFolder(out / "checkpoints");
+  TrainTeacherOptions copy = options;
+  WriteFile(config, Describe(copy).ToToml());
+  if (resume && checkpoint) {
+    trainer.Restore(ReadSafeTensors(*checkpoint), checkpoint->string());
+    LogInfo(StrCat("resumed from ", checkpoint->string(), " at step ", trainer.step()));
+  }
+  run.TruncateMetrics(trainer.step());
+  LogInfo(StrCat(worlds.num_views(), " pictures of ", worlds.num_worlds(), " worlds, ",
+                 lexicon.kinds().size(), " kinds, ", lexicon.Words().size(), " words, ",
+                 trainer.CountParameters(), " parameters"));
+
+  TrainTeacherResult result;
+  result.parameters = trainer.CountParameters();
+  const auto score = [&](int64_t views) {
+    EmbeddedPair pair = EmbeddedPair::FromTensors(trainer.Export(), out.string());
+    return ScoreTeacher(*pair.teacher, *pair.text, *held_out, lexicon, views);
+  };
+  {
+    Progress progress("training", options.steps, trainer.step());
+    while (trainer.step() < options.steps) {
+      const TrainStepReport report = trainer.Step();
+      const int64_t step = trainer.step();
+      char number[64];
+      std::snprintf(number, sizeof number, "loss %.3f", report.loss);
+      progress.Update(step, number);
+      if (step % kMetricsEvery == 0) {
+        run.AddMetrics(Json{
+            {"step", step},
+            {"loss", report.loss},
+            {"pairs", report.pairs},
+            {"groups", report.groups},
+            {"gradient_norm", report.gradient_norm},
+            {"rate",
+             report.rate}}.dump());
+      }
+      const bool last = step == options.steps;
+      if (held_out && !last && step % kScoreEvery == 0) {
+        const TeacherScore quick = score(kQuickViews);
+        run.AddMetrics(Json{{"step", step},
+                            {"miou", quick.miou},
+                            {"frequent_miou", quick.frequent_miou},
+                            {"color_accuracy", quick.color_accuracy},
+                            {"part_accuracy", quick.part_accuracy}}
+                           .dump());
+      }
+      result.interrupted = !last && stop && stop();
+      if (last || result.interrupted || step % kCheckpointEvery == 0) {
+        run.SaveCheckpoint(step, trainer.Checkpoint());
+      }
+      if (result.interrupted) break;
+    }
+  }
+  result.step = trainer.step();
+  if (fs::exists(out / "metrics.jsonl")) PlotMetrics(out);
+  if (!result.interrupted) {
+    result.weights = out / "teacher.safetensors";
+    WriteSafeTensors(result.weights, trainer.Export());
+    if (held_out) {
+      result.score = score(0);
+      result.card = out / "card.md";
+      WriteFile(result.card, TeacherCard(*result.score, result, options, lexicon,
+                                         worlds.num_worlds(), worlds.num_views()));
+    }
+  }
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+}  // namespace athanor

@@ -1,0 +1,40 @@
+// The run that makes the embedded teacher: folders of simulated worlds in, weights and a card out.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "athanor/scenes/semantics/teachers/embedded/teacher_score.h"
+#include "athanor/scenes/semantics/teachers/embedded/teacher_trainer.h"
+
+namespace athanor {
+
+struct TrainTeacherResult {
+  int64_t step = 0;
+  int64_t parameters = 0;
+  double seconds = 0;
+  bool interrupted = false;
+  std::filesystem::path weights, card;
+  std::optional<TeacherScore> score;  // when there are worlds to score on
+};
+
+// Trains on the worlds of `folders` and writes to `out`: config.toml, metrics.jsonl, curves.png,
+// checkpoints/, and at the end teacher.safetensors (OpenEmbedded reads it) and card.md. With
+// `scored_on`, scores on those worlds now and then, and at the end on all of them for the card.
+// `resume`: goes on from the newest checkpoint, with the same options but for `steps`; the result
+// is that of a run in one piece. Throws Error.
+TrainTeacherResult TrainTeacher(const std::vector<std::filesystem::path>& folders,
+                                const std::vector<std::filesystem::path>& scored_on,
+                                const std::filesystem::path& out,
+                                const TrainTeacherOptions& options, bool resume,
+                                const std::function<bool()>& stop = {});
+
+// What a score says, for people.
+std::string TeacherCard(const TeacherScore& score, const TrainTeacherResult& run,
+                        const TrainTeacherOptions& options, const Lexicon& lexicon,
+                        int64_t training_worlds, int64_t training_views);
+
+}  // namespace athanor
