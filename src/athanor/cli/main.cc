@@ -32,6 +32,13 @@ const Command kCommands[] = {
     {"scene", "render", "Render pictures of a scene along a camera path", SetUpSceneRender},
     {"scene", "info", "Say what is in a scene", SetUpSceneInfo},
     {"scene", "export", "Write a scene in another format", SetUpSceneExport},
+    {"semantic", "lift", "Give every Gaussian a feature, from what a 2D model says of the views",
+     SetUpSemanticLift},
+    {"semantic", "query", "Find what words describe: heat maps, and objects with 3D boxes",
+     SetUpSemanticQuery},
+    {"semantic", "segment", "Give every Gaussian one of a list of labels", SetUpSemanticSegment},
+    {"semantic", "eval", "Score features on label maps or on annotated phrases",
+     SetUpSemanticEval},
     {"log", "info", "Say what is in driving logs", SetUpLogInfo},
     {"log", "check", "Look for faults in driving logs: tables, files, points in boxes",
      SetUpLogCheck},
@@ -59,6 +66,7 @@ const std::map<std::string, std::string> kGroupHelp = {
     {"eval", "What scores mean"},
     {"log", "Driving logs of the public formats"},
     {"scene", "Photographs to 3D Gaussian scenes, and what to do with them"},
+    {"semantic", "Words for scenes: features of 2D models on Gaussians, and questions to them"},
     {"sim", "Simulated worlds with exact truth"},
 };
 
