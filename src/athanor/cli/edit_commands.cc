@@ -1,17 +1,23 @@
 // athanor edit ...
+#include <ATen/ATen.h>
+
+#include <algorithm>
 #include <charconv>
 #include <functional>
 #include <iostream>
+#include <map>
 #include <numeric>
 
 #include "athanor/base/files.h"
 #include "athanor/cli/commands.h"
 #include "athanor/cli/options_cli.h"
+#include "athanor/cli/semantic_scene.h"
 #include "athanor/media/image.h"
 #include "athanor/scenes/editing/edit.h"
 #include "athanor/scenes/editing/edit_picture.h"
 #include "athanor/scenes/editing/selection.h"
 #include "athanor/scenes/gaussians/open_scene.h"
+#include "athanor/scenes/semantics/query/objects.h"
 
 namespace athanor {
 namespace {
@@ -43,12 +49,45 @@ Eigen::Vector3d ParseVector(const std::string& flag, std::string_view text) {
   return {v[0], v[1], v[2]};
 }
 
+// The Gaussians of the objects that a phrase finds, as `semantic query` lists them: the K-th, or
+// all for 0.
+Rows RowsOfPhrase(const fs::path& scene_path, const std::string& phrase, int object) {
+  const SemanticScene scene = OpenSemanticScene(scene_path, {}, {}, "max");
+  const std::vector<std::string> prompts = {phrase};
+  const ScoredPrompts scored = ScorePrompts(*scene.fields, scene.encoder.get(), prompts);
+  const at::Tensor scores = scored.scores.select(1, 0).contiguous();
+  ObjectOptions options;
+  options.threshold = scored.neutral;
+  const std::vector<FoundObject> objects = FindObjects(
+      scene.opened.cloud, {scores.data_ptr<float>(), static_cast<size_t>(scores.numel())}, options);
+  ATHANOR_CHECK(!objects.empty(), scene.opened.file.string(), ": nothing is '", phrase,
+                "': no object is above ", scored.neutral, ", the best Gaussian has ",
+                Fixed(scores.max().item<float>(), 3));
+  ATHANOR_CHECK(object <= static_cast<int>(objects.size()), scene.opened.file.string(), ": '",
+                phrase, "' finds ", objects.size(), " objects, there is no number ", object);
+  Rows rows;
+  for (size_t k = 0; k < objects.size(); ++k) {
+    if (object > 0 && static_cast<size_t>(object) != k + 1) continue;
+    rows.insert(rows.end(), objects[k].gaussians.begin(), objects[k].gaussians.end());
+  }
+  std::sort(rows.begin(), rows.end());
+  return rows;
+}
+
 struct Selector {
-  std::string box, rows_file;
+  std::string phrase, box, rows_file;
+  int object = 0;
   bool hull = false;
 
   void AddFlags(CLI::App& app) {
     const char* group = "Which Gaussians";
+    app.add_option("WHAT", phrase, "what is meant, in words; the scene has to have features")
+        ->type_name("TEXT");
+    app.add_option("--object", object,
+                   "only this one of the objects that the words find, from 1 (default: all)")
+        ->check(CLI::Range(1, 1 << 20).description(""))
+        ->type_name("N")
+        ->group(group);
     app.add_option("--box", box, "those in the box between two corners: X,Y,Z,X,Y,Z")
         ->type_name("NUMBERS")
         ->group(group);
@@ -59,23 +98,43 @@ struct Selector {
         ->group(group);
   }
 
-  Rows Select(const OpenedScene& scene) const {
-    if (box.empty() == rows_file.empty()) {
-      throw UsageError("expected one of --box and --rows, to say which Gaussians are meant");
+  Rows Select(const fs::path& path, const OpenedScene& scene) const {
+    if (int(!phrase.empty()) + int(!box.empty()) + int(!rows_file.empty()) != 1) {
+      throw UsageError("expected one of WHAT, --box and --rows, to say which Gaussians are meant");
     }
     Rows rows;
-    if (!box.empty()) {
+    if (!phrase.empty()) {
+      rows = RowsOfPhrase(path, phrase, object);
+    } else if (!box.empty()) {
       const std::vector<double> v = ParseNumbers("--box", box, 6);
       const Eigen::Vector3d a(v[0], v[1], v[2]), b(v[3], v[4], v[5]);
       rows = RowsInBox(scene.cloud, MakeBox3((a + b) / 2, (a - b).cwiseAbs(), 0));
+      ATHANOR_CHECK(!rows.empty(), scene.file.string(), ": no Gaussian lies in ", box);
     } else {
       rows = ReadRows(rows_file, scene.cloud.size());
     }
-    ATHANOR_CHECK(!rows.empty(), scene.file.string(), ": nothing is selected: no Gaussian lies in ",
-                  box);
     return hull ? GrowIntoHull(scene.cloud, rows) : rows;
   }
 };
+
+// Gives the edited scene the features of the old one: its Gaussian i was number sources[i].
+void WriteFields(const fs::path& old_scene, const fs::path& new_scene, const Rows& sources) {
+  const at::Tensor rows = at::tensor(sources);
+  std::error_code error;
+  for (const char* tag : {"", "3d"}) {
+    const fs::path path = SemanticFieldPath(old_scene, tag);
+    if (!fs::exists(path, error)) continue;
+    SemanticField field = ReadSemanticField(path).TakeRows(rows);
+    field.scene_hash = SceneFileHash(new_scene);
+    WriteSemanticField(SemanticFieldPath(new_scene, tag), field);
+  }
+}
+
+Rows AllRows(int64_t n) {
+  Rows rows(n);
+  std::iota(rows.begin(), rows.end(), 0);
+  return rows;
+}
 
 // What all edits share: a scene in, a scene and a picture out.
 struct EditArguments {
@@ -120,18 +179,22 @@ std::string CountText(std::string_view done, size_t rows, int64_t all) {
                 " of ", Grouped(all), " Gaussians");
 }
 
-// A command that changes a selection: `change` gets the scene, the rows, and what to change.
+// What an edit does with a selection. Returns, for every Gaussian of the changed cloud, which one
+// of the old it was.
+using Change = std::function<Rows(const Rows& rows, GaussianCloud* cloud)>;
+
 CommandAction SetUpChange(CLI::App& app, std::shared_ptr<EditArguments> arguments, const char* done,
-                          std::function<void(const Rows& rows, GaussianCloud* cloud)> change) {
+                          Change change) {
   arguments->AddFlags(app, /*with_selection=*/true);
   return [arguments, done, change = std::move(change)] {
     GaussianFormatFromPath(arguments->out);
     const OpenedScene scene = OpenScene(arguments->scene, true, arguments->time);
-    const Rows rows = arguments->selector.Select(scene);
+    const Rows rows = arguments->selector.Select(arguments->scene, scene);
     GaussianCloud edited = scene.cloud;
-    change(rows, &edited);
+    const Rows sources = change(rows, &edited);
     arguments->Write(scene, edited, scene.cloud, rows,
                      CountText(done, rows.size(), scene.cloud.size()));
+    WriteFields(scene.file, arguments->out, sources);
     return 0;
   };
 }
@@ -168,14 +231,18 @@ Eigen::Vector3f ParseColor(const std::string& text) {
 CommandAction SetUpEditRemove(CLI::App& app) {
   return SetUpChange(app, std::make_shared<EditArguments>(), "removed",
                      [](const Rows& rows, GaussianCloud* cloud) {
-                       *cloud = TakeRows(*cloud, OtherRows(rows, cloud->size()));
+                       const Rows others = OtherRows(rows, cloud->size());
+                       *cloud = TakeRows(*cloud, others);
+                       return others;
                      });
 }
 
 CommandAction SetUpEditIsolate(CLI::App& app) {
-  return SetUpChange(
-      app, std::make_shared<EditArguments>(), "kept",
-      [](const Rows& rows, GaussianCloud* cloud) { *cloud = TakeRows(*cloud, rows); });
+  return SetUpChange(app, std::make_shared<EditArguments>(), "kept",
+                     [](const Rows& rows, GaussianCloud* cloud) {
+                       *cloud = TakeRows(*cloud, rows);
+                       return rows;
+                     });
 }
 
 CommandAction SetUpEditRecolor(CLI::App& app) {
@@ -184,6 +251,7 @@ CommandAction SetUpEditRecolor(CLI::App& app) {
   return SetUpChange(app, std::make_shared<EditArguments>(), "recoloured",
                      [color](const Rows& rows, GaussianCloud* cloud) {
                        Recolor(ParseColor(*color), rows, cloud);
+                       return AllRows(cloud->size());
                      });
 }
 
@@ -212,12 +280,14 @@ CommandAction SetUpEditTransform(CLI::App& app) {
             CenterOf(*cloud, rows),
             Eigen::Quaterniond(Eigen::AngleAxisd(options->degrees * M_PI / 180, axis.normalized())),
             options->scale, ParseVector("--by", options->by));
-        Rows changed = rows;
+        Rows changed = rows, sources = AllRows(cloud->size());
         if (options->copy) {
           std::iota(changed.begin(), changed.end(), cloud->size());
           AppendScene(TakeRows(*cloud, rows), cloud);
+          sources.insert(sources.end(), rows.begin(), rows.end());
         }
         TransformGaussians(change, changed, cloud);
+        return sources;
       });
 }
 
@@ -245,8 +315,7 @@ CommandAction SetUpEditInsert(CLI::App& app) {
     if (axis.norm() == 0) throw UsageError("--axis: expected a direction, found 0,0,0");
     const OpenedScene scene = OpenScene(arguments->scene, true, arguments->time);
     GaussianCloud inserted = OpenScene(*other, false).cloud;
-    Rows rows(inserted.size());
-    std::iota(rows.begin(), rows.end(), 0);
+    Rows rows = AllRows(inserted.size());
     TransformGaussians(
         {options->scale,
          Eigen::Quaterniond(Eigen::AngleAxisd(options->degrees * M_PI / 180, axis.normalized())),

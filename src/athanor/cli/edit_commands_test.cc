@@ -83,9 +83,11 @@ TEST(EditTest, FaultsAreOneLineAndLeaveNothing) {
   const std::string scene = path.string(), out = (folder / "out.ply").string();
   WriteFile(folder / "rows.txt", "5\n300\n");
   const std::vector<Case> cases = {
-      {{"edit", "remove", scene, "-o", out}, "expected one of --box and --rows"},
+      {{"edit", "remove", scene, "-o", out}, "expected one of WHAT, --box and --rows"},
+      {{"edit", "remove", scene, "the mug", "-o", out}, "there is none; make it with: athanor"},
       {{"edit", "remove", scene, "--box", "0,0,0,1,1", "-o", out}, "--box: expected 6 numbers"},
-      {{"edit", "remove", scene, "--box", "5,5,5,6,6,6", "-o", out}, "nothing is selected"},
+      {{"edit", "remove", scene, "--box", "5,5,5,6,6,6", "-o", out},
+       "no Gaussian lies in 5,5,5,6,6,6"},
       {{"edit", "remove", scene, "--box", "-9,-9,-9,9,9,9", "-o", out},
        "nothing would be left of the scene"},
       {{"edit", "remove", scene, "--rows", (folder / "rows.txt").string(), "-o", out},

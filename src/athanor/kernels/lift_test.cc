@@ -147,26 +147,30 @@ TEST_F(LiftTest, RowsChooseSplatsAndThreadsDoNotMatter) {
   Random random(9);
   std::vector<uint16_t> features(static_cast<size_t>(kPixels) * kDimension);
   for (uint16_t& f : features) f = ToHalf(random.Normal());
+  int top_k = 0;
   const auto lift = [&](const int32_t* rows) {
     std::vector<float> sums(kSplats * kDimension, 0.0f);
     LiftTilesArgs args = {};
-    args.view = View(cells);
+    args.view = View(cells, top_k);
     args.dimension = kDimension, args.features = features.data(), args.rows = rows;
     args.factor = 1, args.sums = sums.data(), args.stride = kDimension;
     LiftTilesCpu(args);
     return sums;
   };
-  const std::vector<float> all = lift(nullptr);
-  SetNumThreads(1);
-  EXPECT_EQ(lift(nullptr), all);
-  SetNumThreads(0);
-  std::vector<int32_t> rows(kSplats, -1);
-  rows[31] = 0, rows[4] = 2;
-  const std::vector<float> some = lift(rows.data());
-  for (int c = 0; c < kDimension; ++c) {
-    EXPECT_EQ(some[c], all[31 * kDimension + c]);
-    EXPECT_EQ(some[kDimension + c], 0);
-    EXPECT_EQ(some[2 * kDimension + c], all[4 * kDimension + c]);
+  for (const int k : {0, 3}) {
+    top_k = k;
+    const std::vector<float> all = lift(nullptr);
+    SetNumThreads(1);
+    EXPECT_EQ(lift(nullptr), all);
+    SetNumThreads(0);
+    std::vector<int32_t> rows(kSplats, -1);
+    rows[31] = 0, rows[4] = 2;
+    const std::vector<float> some = lift(rows.data());
+    for (int c = 0; c < kDimension; ++c) {
+      EXPECT_EQ(some[c], all[31 * kDimension + c]);
+      EXPECT_EQ(some[kDimension + c], 0);
+      EXPECT_EQ(some[2 * kDimension + c], all[4 * kDimension + c]);
+    }
   }
 }
 

@@ -92,6 +92,31 @@ inline void KeepTop(int k, TileWeights* tile, MergeScratch* scratch) {
   }
 }
 
+// Drops the splats that have no row.
+inline void DropSplats(const int32_t* rows, TileWeights* tile) {
+  size_t kept_splats = 0;
+  int32_t kept = 0, e = 0;
+  for (size_t s = 0; s < tile->splats.size(); ++s) {
+    const int32_t end = tile->ends[s];
+    if (rows[tile->splats[s]] < 0) {
+      e = end;
+      continue;
+    }
+    for (; e < end; ++e) {
+      tile->places[kept] = tile->places[e];
+      tile->weights[kept++] = tile->weights[e];
+    }
+    tile->splats[kept_splats] = tile->splats[s];
+    tile->maxima[kept_splats] = tile->maxima[s];
+    if (!tile->centers.empty()) tile->centers[kept_splats] = tile->centers[s];
+    tile->ends[kept_splats++] = kept;
+  }
+  tile->splats.resize(kept_splats);
+  tile->ends.resize(kept_splats);
+  tile->maxima.resize(kept_splats);
+  if (!tile->centers.empty()) tile->centers.resize(kept_splats);
+}
+
 // Turns pixels into cells and adds up the weights of a splat in the same cell.
 inline void MergeCells(const int32_t* places, TileWeights* tile, MergeScratch* scratch) {
   int32_t kept = 0, e = 0;

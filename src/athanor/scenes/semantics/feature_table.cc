@@ -117,6 +117,15 @@ at::Tensor FeatureTable::DecodeAll() const {
   return all;
 }
 
+FeatureTable FeatureTable::TakeRows(const at::Tensor& rows) const {
+  FeatureTable taken = *this;
+  taken.size_ = rows.numel();
+  for (at::Tensor* column : {&taken.rows_, &taken.codes_, &taken.weights_}) {
+    if (column->defined()) *column = column->index_select(0, rows);
+  }
+  return taken;
+}
+
 at::Tensor FeatureTable::Score(const at::Tensor& targets) const {
   ATHANOR_CHECK(targets.defined() && targets.dim() == 2 && targets.scalar_type() == at::kFloat &&
                     targets.size(1) == dimension_,

@@ -35,6 +35,15 @@ void CheckShare(const at::Tensor& column, const char* name, std::string_view whe
 
 int64_t SemanticField::num_seen() const { return at::sum(seen, at::kLong).item<int64_t>(); }
 
+SemanticField SemanticField::TakeRows(const at::Tensor& rows) const {
+  SemanticField taken = *this;
+  taken.features = features.TakeRows(rows);
+  taken.seen = seen.index_select(0, rows);
+  taken.agreement = agreement.index_select(0, rows);
+  taken.max_weight = max_weight.index_select(0, rows);
+  return taken;
+}
+
 void SemanticField::Check(std::string_view where) const {
   const int64_t n = features.size();
   CheckColumn(seen, "seen", at::kByte, n, where);

@@ -34,6 +34,8 @@ struct SemanticField {
   int64_t size() const { return features.size(); }
   int dimension() const { return features.dimension(); }
   int64_t num_seen() const;
+  // The field of these Gaussians ([R] i64), in their order. The hash is that of the old scene.
+  SemanticField TakeRows(const at::Tensor& rows) const;
 
   // Throws Error, naming `where`, unless shapes and types are those above, values are finite, and
   // rows that were never seen are zero.

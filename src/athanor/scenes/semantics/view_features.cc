@@ -3,9 +3,12 @@
 #include <ATen/ATen.h>
 
 #include <charconv>
+#include <cmath>
 #include <string>
+#include <vector>
 
 #include "athanor/base/error.h"
+#include "athanor/kernels/lift.h"
 #include "athanor/nn/safetensors.h"
 
 namespace athanor {
@@ -28,7 +31,7 @@ int64_t ViewFeatures::size_bytes() const {
   return static_cast<int64_t>(features.nbytes() + (mask_ids.defined() ? mask_ids.nbytes() : 0));
 }
 
-void ViewFeatures::Check(std::string_view where) const {
+void ViewFeatures::CheckShapes(std::string_view where) const {
   ATHANOR_CHECK(width_px > 0 && height_px > 0, where, ": a view of ", width_px, " x ", height_px,
                 " pixels");
   ATHANOR_CHECK(features.defined() && features.scalar_type() == at::kHalf &&
@@ -55,8 +58,18 @@ void ViewFeatures::Check(std::string_view where) const {
                     high, ", expected -1 to ", features.size(0) - 1);
     }
   }
-  ATHANOR_CHECK(at::isfinite(features).all().item<bool>(), where,
-                ": 'features' hold NaN or infinity");
+}
+
+void ViewFeatures::Check(std::string_view where) const {
+  CheckShapes(where);
+  const int64_t rows = features.numel() / features.size(-1);
+  std::vector<float> scales(rows);
+  InverseLengthsCpu(static_cast<const uint16_t*>(features.data_ptr()), rows, dimension(),
+                    scales.data());
+  for (int64_t r = 0; r < rows; ++r) {
+    ATHANOR_CHECK(!std::isnan(scales[r]), where, ": 'features' hold NaN or infinity, first in ",
+                  is_dense() ? "cell " : "mask ", r);
+  }
 }
 
 void WriteViewFeatures(const std::filesystem::path& path, const ViewFeatures& features) {

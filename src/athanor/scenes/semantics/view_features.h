@@ -29,6 +29,8 @@ struct ViewFeatures {
   // Throws Error, naming `where`, unless types and shapes are those above, every mask id is below M
   // and every value is finite.
   void Check(std::string_view where) const;
+  // All of that but the values of the features.
+  void CheckShapes(std::string_view where) const;
 };
 
 // One .safetensors file per view: "features", "mask_ids", and the view's size in the metadata.

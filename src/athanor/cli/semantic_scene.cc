@@ -1,0 +1,89 @@
+#include "athanor/cli/semantic_scene.h"
+
+#include <algorithm>
+#include <sstream>
+
+#include "athanor/base/error.h"
+#include "athanor/base/files.h"
+#include "athanor/scenes/gaussians/show.h"
+#include "athanor/scenes/semantics/teachers/id_maps.h"
+#include "athanor/scenes/semantics/teachers/open_teacher.h"
+
+namespace athanor {
+
+namespace fs = std::filesystem;
+
+OpenedScene OpenSceneWithCapture(const fs::path& run_or_file, const fs::path& input) {
+  OpenedScene scene = OpenScene(run_or_file, input.empty());
+  if (!input.empty()) scene.capture = ReadPosedImages(input);
+  ATHANOR_CHECK(scene.capture.has_value(), run_or_file.string(),
+                ": a bare file has no photographs: expected the folder of a run, or --input "
+                "CAPTURE");
+  return scene;
+}
+
+SemanticScene OpenSemanticScene(const fs::path& run_or_file, const fs::path& input,
+                                const std::vector<fs::path>& given, const std::string& combine) {
+  OpenedScene opened =
+      input.empty() ? OpenScene(run_or_file, true) : OpenSceneWithCapture(run_or_file, input);
+  std::vector<fs::path> paths = given;
+  if (paths.empty()) {
+    std::error_code error;
+    for (const char* tag : {"", "3d"}) {
+      const fs::path path = SemanticFieldPath(opened.file, tag);
+      if (fs::exists(path, error)) paths.push_back(path);
+    }
+    ATHANOR_CHECK(!paths.empty(), SemanticFieldPath(opened.file).string(),
+                  ": there is none; make it with: athanor semantic lift ", run_or_file.string(),
+                  " --teacher NAME");
+  }
+  std::vector<std::unique_ptr<SemanticField>> loaded;
+  std::vector<const SemanticField*> pointers;
+  for (const fs::path& path : paths) {
+    loaded.push_back(std::make_unique<SemanticField>(ReadSemanticField(path)));
+    loaded.back()->CheckScene(opened.file, opened.cloud.size(), path.string());
+    pointers.push_back(loaded.back().get());
+  }
+  auto fields = std::make_unique<FieldSet>(pointers, CombineFromName(combine));
+  const SemanticField& first = *pointers[0];
+  ATHANOR_CHECK(!first.labels.empty() || !first.text_space.empty(), paths[0].string(),
+                ": the features of '", first.teacher_key, "' have no words");
+  std::unique_ptr<TextEncoder> encoder =
+      first.labels.empty() ? OpenTextEncoder(first.text_space) : MakeLabelEncoder(first.labels);
+  auto model = GaussianModel::FromCloud(opened.cloud, /*with_moments=*/false, c10::kCPU);
+  return {std::move(opened), std::move(model), std::move(loaded), std::move(fields),
+          std::move(encoder)};
+}
+
+std::vector<PathView> ViewsToShow(const OpenedScene& scene, int count, int width_px) {
+  std::vector<PathView> views;
+  if (scene.capture) {
+    const auto images = static_cast<int>(scene.capture->images.size());
+    std::vector<int> chosen;
+    for (int k = 0; k < std::min(count, images); ++k) {
+      chosen.push_back(static_cast<int>(int64_t{k} * images / std::min(count, images)));
+    }
+    views = CapturePath(*scene.capture, chosen);
+  } else {
+    constexpr int kWidth_px = 800, kHeight_px = 600;
+    views = OrbitBox(FindSceneBox(scene.cloud), -Eigen::Vector3d::UnitY(), kWidth_px, kHeight_px,
+                     count);
+  }
+  return ResizePath(std::move(views), width_px, scene.options.max_side_px);
+}
+
+std::vector<std::string> ReadLabelFile(const fs::path& path) {
+  std::istringstream lines(ReadFile(path));
+  std::vector<std::string> labels;
+  for (std::string line; std::getline(lines, line);) {
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
+    if (line.empty()) continue;
+    ATHANOR_CHECK(std::find(labels.begin(), labels.end(), line) == labels.end(), path.string(),
+                  ": the label '", line, "' stands there twice");
+    labels.push_back(line);
+  }
+  ATHANOR_CHECK(!labels.empty(), path.string(), ": expected a label per line, found none");
+  return labels;
+}
+
+}  // namespace athanor

@@ -1,0 +1,46 @@
+// What the semantic commands share: a scene with its features and what encodes words for them.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "athanor/scenes/gaussians/open_scene.h"
+#include "athanor/scenes/semantics/query/protocols.h"
+#include "athanor/scenes/semantics/query/scores.h"
+
+namespace athanor {
+
+// A scene and its cameras: those of the run, or for a bare file those of the capture `input`.
+// Throws Error when there are none.
+OpenedScene OpenSceneWithCapture(const std::filesystem::path& run_or_file,
+                                 const std::filesystem::path& input);
+
+struct SemanticScene {
+  OpenedScene opened;
+  GaussianModel model;
+  std::vector<std::unique_ptr<SemanticField>> loaded;
+  std::unique_ptr<FieldSet> fields;
+  std::unique_ptr<TextEncoder> encoder;
+
+  QueriedScene Queried() const {
+    return {&model, RenderOptionsOf(opened.options).project, fields.get(), encoder.get()};
+  }
+};
+
+// Opens the scene with these files of features; with none, with those beside the scene: the lifted
+// one and the 3D network's, as far as they are there. `input` may be empty: then a bare file has no
+// capture. Throws Error (path, what is missing, how to make it).
+SemanticScene OpenSemanticScene(const std::filesystem::path& run_or_file,
+                                const std::filesystem::path& input,
+                                const std::vector<std::filesystem::path>& fields,
+                                const std::string& combine);
+
+// Views to draw a scene from: evenly spaced photographs' places of the run, or an orbit.
+std::vector<PathView> ViewsToShow(const OpenedScene& scene, int count, int width_px);
+
+// A label per line; blank lines are skipped. Throws Error when there is none, or one twice.
+std::vector<std::string> ReadLabelFile(const std::filesystem::path& path);
+
+}  // namespace athanor
