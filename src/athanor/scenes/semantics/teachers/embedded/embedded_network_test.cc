@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
+#include <functional>
 
 #include "athanor/base/files.h"
 #include "athanor/base/test_util.h"
@@ -182,6 +184,16 @@ TEST(EmbeddedTeacher, OpensAFileAndDescribesPicturesOfAnySize) {
   SafeTensors other = SmallFile();
   other.tensors[0].second = other.tensors[0].second + 1;
   EXPECT_NE(EmbeddedPair::FromTensors(other, "other").text->space(), pair.text->space());
+}
+
+TEST(EmbeddedTeacher, IsFoundInTheFolderThatTheEnvironmentNames) {
+  const auto folder = TestFolder("models");
+  WriteSafeTensors(folder / "athanor-rooms" / "teacher.safetensors", SmallFile());
+  ASSERT_EQ(setenv("ATHANOR_MODELS", folder.c_str(), 1), 0);
+  const auto found = FindEmbeddedModel();
+  unsetenv("ATHANOR_MODELS");
+  EXPECT_EQ(found, folder / "athanor-rooms" / "teacher.safetensors");
+  EXPECT_EQ(OpenEmbedded(found).text->dimension(), 16);
 }
 
 TEST(EmbeddedTeacher, SaysWhichWordsItDoesNotKnow) {
