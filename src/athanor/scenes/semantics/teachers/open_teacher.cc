@@ -3,11 +3,13 @@
 #include "athanor/base/error.h"
 #include "athanor/nn/model_card.h"
 #include "athanor/scenes/semantics/teachers/conse_teacher.h"
+#include "athanor/scenes/semantics/teachers/embedded/embedded_teacher.h"
 #include "athanor/scenes/semantics/teachers/name_table.h"
 
 namespace athanor {
 
 std::unique_ptr<Teacher> OpenTeacher(const std::string& name_or_card, const ModelStore& store) {
+  if (name_or_card == "embedded") return OpenEmbedded(FindEmbeddedModel()).teacher;
   const ModelCard card = FindModelCard(name_or_card);
   if (card.kind == "closed-vocabulary") {
     const auto words = OpenTextEncoder(card.text_space, store);
@@ -17,6 +19,13 @@ std::unique_ptr<Teacher> OpenTeacher(const std::string& name_or_card, const Mode
 }
 
 std::unique_ptr<TextEncoder> OpenTextEncoder(const std::string& space, const ModelStore& store) {
+  if (space.starts_with("embedded-")) {
+    EmbeddedPair pair = OpenEmbedded(FindEmbeddedModel());
+    ATHANOR_CHECK(pair.text->space() == space, "expected the text space '", space,
+                  "', found embedded weights of '", pair.text->space(),
+                  "': features of other weights need their own text encoder");
+    return std::move(pair.text);
+  }
   std::string names;
   for (const ModelCard& card : ListModelCards()) {
     if (card.kind != "names" || card.text_space != space) continue;

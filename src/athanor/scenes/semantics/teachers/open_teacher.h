@@ -9,9 +9,10 @@
 
 namespace athanor {
 
-// `name_or_card`: the name of a card (`athanor models list`) or the path of one. "a+b" joins
-// teachers end to end, "a|b" adds vectors of one text space. Throws Error: no such card, a file
-// that is not in the store (and how to fetch it), a card that describes no teacher.
+// `name_or_card`: "embedded" (the teacher that comes with the program), the name of a card
+// (`athanor models list`) or the path of one. "a+b" joins teachers end to end, "a|b" adds vectors
+// of one text space. Throws Error: no such card, a file that is not in the store (and how to fetch
+// it), a card that describes no teacher.
 std::unique_ptr<Teacher> OpenTeacher(const std::string& name_or_card,
                                      const ModelStore& store = DefaultModelStore());
 

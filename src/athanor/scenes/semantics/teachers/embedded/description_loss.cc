@@ -10,7 +10,7 @@ namespace {
 
 // A true pair weighs as much as so many false ones, of which there are far more.
 constexpr double kTrueWeight = 3;
-constexpr double kPairsWeight = 6;
+constexpr double kPairsWeight = 6, kNeutralWeight = 0.02;
 constexpr int kColorGroups = 8, kPartGroups = 10, kFreeDescriptions = 64;
 
 }  // namespace
@@ -20,14 +20,13 @@ DescriptionLoss ComputeDescriptionLoss(const at::Tensor& pixels, const at::Tenso
                                        const DescriptionTargets& targets) {
   const at::Tensor cosines = at::matmul(pixels, phrases.t());  // [N,T]
   const at::Tensor logits = cosines * scale;
-  const at::Tensor against = at::matmul(pixels, neutral.unsqueeze(1)) * scale;
   const at::Tensor positive = targets.truth.eq(1);
   const at::Tensor sign = positive.to(pixels.scalar_type()) * 2 - 1;
   const at::Tensor weights = (positive.to(pixels.scalar_type()) * (kTrueWeight - 1) + 1) *
                              targets.truth.ge(0).to(pixels.scalar_type());
   DescriptionLoss loss;
-  loss.pairs =
-      (at::softplus((against - logits) * sign) * weights).sum() / weights.sum().clamp_min(1);
+  loss.pairs = (at::softplus((kDescriptionCosine * scale - logits) * sign) * weights).sum() /
+               weights.sum().clamp_min(1);
   loss.groups = at::zeros({}, pixels.options());
   for (const PhraseGroup& group : targets.groups) {
     if (group.pixels.size(0) == 0) continue;
@@ -37,7 +36,9 @@ DescriptionLoss ComputeDescriptionLoss(const at::Tensor& pixels, const at::Tenso
     loss.groups =
         loss.groups + at::nll_loss(at::log_softmax(rows, 1), group.targets) * group.weight;
   }
-  loss.total = loss.groups + kPairsWeight * loss.pairs;
+  loss.neutral =
+      (at::matmul(pixels, neutral.unsqueeze(1)) - kDescriptionCosine).mul(scale).square().mean();
+  loss.total = loss.groups + kPairsWeight * loss.pairs + kNeutralWeight * loss.neutral;
   return loss;
 }
 

@@ -25,24 +25,23 @@ struct DescriptionTargets {
   std::vector<PhraseGroup> groups;
 };
 
-// The scale that training uses. A small one makes the phrases share a direction, which tells most
-// pairs false but leaves little of their length to tell phrases apart: with 12, learnt from there,
-// names of kinds had a mean cosine of 0.64, and kinds were not learnt.
-constexpr double kDescriptionScale = 30;
+// What training uses: phrases are true of pixels above this cosine, and how sharply.
+constexpr double kDescriptionCosine = 0.25, kDescriptionScale = 30;
 
 struct DescriptionLoss {
   at::Tensor pairs;   // of all pixels with all phrases
   at::Tensor groups;  // weighted sum
+  at::Tensor neutral;
   at::Tensor total;
 };
 
 // pixels [N,D], phrases [T,D] and neutral [D] are unit vectors; s is `scale`.
 //
-// A pixel x and a phrase t agree by z = s (x.t - x.n), n the neutral phrase ("thing"). As SigLIP
-// does (Zhai et al. 2023), each pair has a logistic loss of its own, since several descriptions
-// are true at once; the neutral phrase in the place of a constant bias makes relevancy against
-// neutral words (Kerr et al. 2023, LERF) the probability that was trained. Within a group a
-// softmax over s x.t makes the right phrase the nearest.
+// A pixel x and a phrase t agree by z = s (x.t - c), c = kDescriptionCosine. As SigLIP does (Zhai
+// et al. 2023), each pair has a logistic loss of its own, since several descriptions are true at
+// once. Within a group a softmax over s x.t makes the right phrase the nearest. The neutral phrase
+// n ("thing") is held at x.n = c, so that relevancy against neutral words (Kerr et al. 2023, LERF)
+// is above one half where the phrase is true.
 DescriptionLoss ComputeDescriptionLoss(const at::Tensor& pixels, const at::Tensor& phrases,
                                        const at::Tensor& neutral, double scale,
                                        const DescriptionTargets& targets);

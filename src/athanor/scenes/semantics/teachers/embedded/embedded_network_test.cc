@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
+#include <functional>
 
 #include "athanor/base/files.h"
 #include "athanor/base/test_util.h"
@@ -41,13 +43,16 @@ double SlowLoss(const at::Tensor& x, const at::Tensor& t, const at::Tensor& n, d
     for (int64_t j = 0; j < t.size(0); ++j) {
       const int truth = targets.truth[i][j].item<int8_t>();
       if (truth < 0) continue;
-      const double agreement = s * (z[i][j].item<double>() - zn[i].item<double>());
+      const double agreement = s * (z[i][j].item<double>() - 0.25);
       const double weight = truth == 1 ? 3 : 1;
       sum += weight * std::log1p(std::exp(truth == 1 ? -agreement : agreement));
       weights += weight;
     }
   }
   double loss = 6 * sum / weights;
+  for (int64_t i = 0; i < x.size(0); ++i) {
+    loss += 0.02 * std::pow(s * (zn[i].item<double>() - 0.25), 2) / static_cast<double>(x.size(0));
+  }
   for (const PhraseGroup& group : targets.groups) {
     double mean = 0;
     for (int64_t i = 0; i < group.pixels.size(0); ++i) {
@@ -179,6 +184,16 @@ TEST(EmbeddedTeacher, OpensAFileAndDescribesPicturesOfAnySize) {
   SafeTensors other = SmallFile();
   other.tensors[0].second = other.tensors[0].second + 1;
   EXPECT_NE(EmbeddedPair::FromTensors(other, "other").text->space(), pair.text->space());
+}
+
+TEST(EmbeddedTeacher, IsFoundInTheFolderThatTheEnvironmentNames) {
+  const auto folder = TestFolder("models");
+  WriteSafeTensors(folder / "athanor-rooms" / "teacher.safetensors", SmallFile());
+  ASSERT_EQ(setenv("ATHANOR_MODELS", folder.c_str(), 1), 0);
+  const auto found = FindEmbeddedModel();
+  unsetenv("ATHANOR_MODELS");
+  EXPECT_EQ(found, folder / "athanor-rooms" / "teacher.safetensors");
+  EXPECT_EQ(OpenEmbedded(found).text->dimension(), 16);
 }
 
 TEST(EmbeddedTeacher, SaysWhichWordsItDoesNotKnow) {

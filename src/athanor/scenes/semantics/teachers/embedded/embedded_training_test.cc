@@ -209,6 +209,10 @@ TEST(TrainTeacher, SlowLearnsATinyWorld) {
   EXPECT_GT(red_body[0].item<double>(), red_body[1].item<double>());
   EXPECT_GT(blue_handle[1].item<double>(), blue_handle[0].item<double>());
   EXPECT_GT(blue_handle[2].item<double>(), red_body[2].item<double>());
+  // Phrases keep apart: a text encoder that learns too fast says the same of all.
+  const std::vector<std::string> kinds = {"mug", "wall"};
+  const at::Tensor names = pair.text->Encode(kinds);
+  EXPECT_LT(at::matmul(names[0], names[1]).item<double>(), 0.6);
 }
 
 }  // namespace

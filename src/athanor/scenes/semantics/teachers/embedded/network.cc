@@ -158,8 +158,8 @@ TextNetwork::TextNetwork(const EmbeddedNetworkShape& shape, uint64_t seed) : sha
     parameters_.Add(name + ".scale", at::ones({width}));
     parameters_.Add(name + ".shift", at::zeros({width}));
   };
-  normal("words", shape.words + 1, width, 0.3);  // row 0 fills up short phrases
-  normal("places", kMaxPromptWords, width, 0.05);
+  normal("words", shape.words + 1, width, 1);  // row 0 fills up short phrases
+  normal("places", kMaxPromptWords, width, 0.2);
   for (int layer = 0; layer < shape.text_layers; ++layer) {
     const std::string name = "layer" + std::to_string(layer);
     norm(name + ".norm1");
