@@ -45,6 +45,10 @@ const Command kCommands[] = {
      SetUpEvalCompare},
     {"eval", "robustness", "Say how well a detector resists corruptions: mRA, RRA",
      SetUpEvalRobustness},
+    {"models", "list", "Show the networks of others that we can run, and which are here",
+     SetUpModelsList},
+    {"models", "fetch", "Download a network of others, or copy it, with its checksum checked",
+     SetUpModelsFetch},
     {"sim", "room", "Make furnished rooms: photographs with poses and the truth of every pixel",
      SetUpSimRoom},
     {"sim", "street",
@@ -58,6 +62,7 @@ const std::map<std::string, std::string> kGroupHelp = {
     {"detect", "3D object detection"},
     {"eval", "What scores mean"},
     {"log", "Driving logs of the public formats"},
+    {"models", "Networks of others: 2D teachers, text encoders, masks"},
     {"scene", "Photographs to 3D Gaussian scenes, and what to do with them"},
     {"sim", "Simulated worlds with exact truth"},
 };
