@@ -71,7 +71,8 @@ ConseTeacher::ConseTeacher(const ModelCard& card, const ModelStore& store, TextE
   ATHANOR_CHECK(words.space() == text_space_, card.path.string(), ": text space ", text_space_,
                 ", found an encoder of ", words.space());
   // Another encoder of the same space gives other vectors.
-  key_ += StrCat("-", VectorsKey(vectors_));
+  key_ += '-';
+  key_ += VectorsKey(vectors_);
 }
 
 at::Tensor ConseTeacher::Probabilities(const Image& rgb) {

@@ -191,7 +191,8 @@ FusedTeacher::FusedTeacher(std::vector<std::unique_ptr<Teacher>> teachers, Fusio
 std::string FusedTeacher::key() const {
   std::string keys;
   for (const auto& teacher : teachers_) {
-    keys += (keys.empty() ? "" : fusion_ == Fusion::kConcat ? "+" : "|") + teacher->key();
+    if (!keys.empty()) keys += fusion_ == Fusion::kConcat ? '+' : '|';
+    keys += teacher->key();
   }
   return "fused-" + HexDigits(HashBytes(keys));
 }
@@ -206,7 +207,8 @@ std::string FusedTeacher::text_space() const {
   if (fusion_ == Fusion::kMean) return teachers_.front()->text_space();
   std::string spaces;
   for (const auto& teacher : teachers_) {
-    spaces += (spaces.empty() ? "" : "+") + teacher->text_space();
+    if (!spaces.empty()) spaces += '+';
+    spaces += teacher->text_space();
   }
   return spaces;
 }

@@ -138,6 +138,7 @@ TEST(GraphSegmenterTest, FindsFlatRegionsAndTheirUnion) {
   GraphSegmenterOptions options;
   options.scales = {50, 30000};
   options.smooth_px = 0;
+  options.max_iou = 0.95;
   options.min_area_px = 10;
   const auto masks = MakeGraphSegmenter(options)->Everything(rgb);
   const auto has = [&](const BitMask& wanted) {

@@ -22,7 +22,10 @@ class JoinedEncoder : public TextEncoder {
 
   std::string space() const override {
     std::string spaces;
-    for (const auto& part : parts_) spaces += (spaces.empty() ? "" : "+") + part->space();
+    for (const auto& part : parts_) {
+      if (!spaces.empty()) spaces += '+';
+      spaces += part->space();
+    }
     return spaces;
   }
   int dimension() const override {
