@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 out=${1:-build-bundle}
 packages=(libeigen3-dev libhwy-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev libspdlog-dev
           libfmt-dev libnanoflann-dev libzstd-dev zlib1g-dev libjpeg62-turbo-dev libjpeg-turbo8-dev
-          libpng-dev libgtest-dev libgmock-dev googletest libbenchmark-dev)
+          libpng-dev libutf8proc-dev libgtest-dev libgmock-dev googletest libbenchmark-dev)
 
 scripts/setup.sh build
 if [[ -e $out && ! -e $out/BUNDLE ]]; then

@@ -269,5 +269,32 @@ TEST(LogTest, RealDataSetsAreToldAndChecked) {
   if (found == 0) GTEST_SKIP() << "needs real logs in ../shared/data";
 }
 
+TEST(ModelsTest, ListsAndFetchesFromAFolder) {
+  const fs::path folder = TestFolder("models");
+  ::setenv("ATHANOR_MODELS", (folder / "store").c_str(), 1);
+  WriteFile(folder / "disk/deep/net.onnx", "a network");
+  WriteFile(folder / "card.toml",
+            "kind = \"pixel\"\nsummary = \"one of mine\"\nlicense = \"mine\"\n"
+            "[[file]]\nrole = \"network\"\nname = \"net.onnx\"\n");
+  const std::string card = (folder / "card.toml").string();
+  const Outcome list = Execute({"models", "list"});
+  EXPECT_EQ(list.status, 0) << list.err;
+  EXPECT_THAT(list.out, AllOf(HasSubstr("clip-vit-b-32"), HasSubstr("deeplab-cityscapes"),
+                              HasSubstr((folder / "store").string())));
+  const Outcome lost = Execute({"models", "fetch", card, "--from", (folder / "store").string()});
+  EXPECT_EQ(lost.status, 1);
+  EXPECT_THAT(lost.err, HasSubstr("no such folder"));
+  const Outcome fetched = Execute({"models", "fetch", card, "--from", (folder / "disk").string()});
+  EXPECT_EQ(fetched.status, 0) << fetched.err;
+  EXPECT_EQ(ReadFile(folder / "store/net.onnx"), "a network");
+  EXPECT_THAT(Execute({"models", "list", card}).out,
+              AllOf(HasSubstr("one of mine"), HasSubstr((folder / "store/net.onnx").string())));
+  const Outcome unknown = Execute({"models", "fetch", "no-such-model"});
+  EXPECT_EQ(unknown.status, 1);
+  EXPECT_THAT(unknown.err, HasSubstr("there is no model card 'no-such-model'"));
+  EXPECT_EQ(Execute({"models", "fetch"}).status, 2);
+  ::unsetenv("ATHANOR_MODELS");
+}
+
 }  // namespace
 }  // namespace athanor

@@ -34,6 +34,8 @@ CommandAction SetUpEditTransform(CLI::App& app);
 CommandAction SetUpEditInsert(CLI::App& app);
 CommandAction SetUpSimRoom(CLI::App& app);
 CommandAction SetUpSimStreet(CLI::App& app);
+CommandAction SetUpModelsList(CLI::App& app);
+CommandAction SetUpModelsFetch(CLI::App& app);
 CommandAction SetUpDoctor(CLI::App& app);
 CommandAction SetUpDemo(CLI::App& app);
 

@@ -75,9 +75,13 @@ class CardReader {
         input->layout = Text(*part, key);
         ATHANOR_CHECK(input->layout == "nchw" || input->layout == "nhwc" || input->layout == "hwc",
                       where_, ": input.layout '", input->layout, "', expected nchw, nhwc or hwc");
+      } else if (key == "bgr") {
+        ATHANOR_CHECK(entry.second.is_boolean(), where_, ": input.bgr should be true or false");
+        input->bgr = entry.second.as_boolean()->get();
       } else if (key == "mean" || key == "std") {
         const toml::array* list = Array(*part, key);
-        ATHANOR_CHECK(list->size() == 3, where_, ": input.", key, " should be 3 numbers");
+        ATHANOR_CHECK(list != nullptr && list->size() == 3, where_, ": input.", key,
+                      " should be 3 numbers");
         for (size_t i = 0; i < 3; ++i) {
           const double value = Number((*list)[i], key);
           ATHANOR_CHECK(key == "mean" || value > 0, where_, ": input.std should be above 0");

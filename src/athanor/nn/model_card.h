@@ -23,6 +23,7 @@ struct ModelInput {
   int width_px = 0, height_px = 0;  // 0: any
   std::string layout = "nchw";      // "nchw", "nhwc" or "hwc"
   std::array<float, 3> mean = {0, 0, 0}, std = {1, 1, 1};
+  bool bgr = false;  // blue first
 };
 
 struct ModelCard {

@@ -1,6 +1,8 @@
 #include "athanor/nn/model_store.h"
 
+#ifdef ATHANOR_HAS_CURL
 #include <curl/curl.h>
+#endif
 
 #include <cstdio>
 #include <cstdlib>
@@ -18,6 +20,8 @@ namespace athanor {
 namespace {
 
 namespace fs = std::filesystem;
+
+#ifdef ATHANOR_HAS_CURL
 
 constexpr int kTries = 5;
 constexpr long kConnectSeconds = 30, kStallSeconds = 60, kStallBytesPerSecond = 1;
@@ -110,6 +114,8 @@ Outcome Request(const std::string& url, const fs::path& part, std::string* fault
   return Outcome::kBrokenOff;
 }
 
+#endif
+
 void CheckDigest(const std::string& found, const std::string& expected, const std::string& where) {
   ATHANOR_CHECK(expected.empty() || found == expected, where, ": SHA-256 is ", found, ", expected ",
                 expected, ": damaged, or another file of this name");
@@ -145,6 +151,8 @@ void CopyInto(const fs::path& source, const fs::path& target) {
 
 namespace internal {
 
+#ifdef ATHANOR_HAS_CURL
+
 std::string Download(const std::string& url, const fs::path& path, const std::string& sha256) {
   const fs::path part = path.string() + ".part";
   std::string fault;
@@ -175,6 +183,15 @@ std::string Download(const std::string& url, const fs::path& path, const std::st
   fs::rename(part, path);
   return digest;
 }
+
+#else
+
+std::string Download(const std::string& url, const fs::path&, const std::string&) {
+  throw Error(url +
+              ": this build cannot download (no libcurl); fetch it by other means and use --from");
+}
+
+#endif
 
 }  // namespace internal
 

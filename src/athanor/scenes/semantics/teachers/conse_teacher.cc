@@ -10,9 +10,7 @@
 #include "athanor/base/hash.h"
 
 namespace athanor {
-namespace {
-
-std::vector<std::string> PhrasesOf(const ModelCard& card) {
+std::vector<std::string> LabelPhrases(const ModelCard& card) {
   std::vector<std::string> phrases;
   for (const std::string& label : card.labels) {
     const auto found = card.phrases.find(label);
@@ -21,11 +19,15 @@ std::vector<std::string> PhrasesOf(const ModelCard& card) {
   return phrases;
 }
 
-}  // namespace
+std::string VectorsKey(const at::Tensor& vectors) {
+  const at::Tensor dense = vectors.contiguous();
+  return HexDigits(HashBytes({static_cast<const char*>(dense.data_ptr()), dense.nbytes()}));
+}
 
 WindowOptions WindowOptionsOf(const ModelCard& card) {
   WindowOptions options;
   options.overlap = card.Number("overlap", options.overlap);
+  options.sureness = card.Number("sureness", options.sureness);
   std::vector<double> scales;
   for (int i = 1; card.numbers.contains("scale" + std::to_string(i)); ++i) {
     scales.push_back(card.Number("scale" + std::to_string(i), 1));
@@ -55,7 +57,7 @@ ConseTeacher::ConseTeacher(const ModelCard& card, const ModelStore& store, TextE
       text_space_(card.text_space),
       cell_px_(static_cast<int>(card.Number("cell", 8))),
       top_(static_cast<int>(card.Number("top", 3))),
-      vectors_(words.Encode(PhrasesOf(card))),
+      vectors_(words.Encode(LabelPhrases(card))),
       network_(OpenForeignModel(store.Require(card, "network")), card, card.Port("logits"),
                static_cast<int>(card.labels.size()), card.Number("channels_last", 0) != 0, [&card] {
                  WindowOptions options = WindowOptionsOf(card);
@@ -69,8 +71,8 @@ ConseTeacher::ConseTeacher(const ModelCard& card, const ModelStore& store, TextE
   ATHANOR_CHECK(words.space() == text_space_, card.path.string(), ": text space ", text_space_,
                 ", found an encoder of ", words.space());
   // Another encoder of the same space gives other vectors.
-  key_ += "-" + HexDigits(HashBytes({static_cast<const char*>(vectors_.contiguous().data_ptr()),
-                                     vectors_.nbytes()}));
+  key_ += '-';
+  key_ += VectorsKey(vectors_);
 }
 
 at::Tensor ConseTeacher::Probabilities(const Image& rgb) {

@@ -13,7 +13,8 @@ namespace athanor {
 class ConseTeacher : public Teacher {
  public:
   // Card of kind "closed-vocabulary": file "network", port "logits", labels with phrases, numbers
-  // "top" (classes that are mixed), "cell" (pixels a cell), "overlap", "scale1", "scale2" ...
+  // "top" (classes that are mixed), "cell" (pixels a cell), "overlap", "sureness", "scale1",
+  // "scale2" ...
   ConseTeacher(const ModelCard& card, const ModelStore& store, TextEncoder& words);
 
   std::string key() const override { return key_; }
@@ -35,6 +36,10 @@ class ConseTeacher : public Teacher {
 
 // Scales, overlap and the rest of "numbers" for networks that see windows.
 WindowOptions WindowOptionsOf(const ModelCard& card);
+// What stands for each label when it is looked up: itself, or the card's phrase for it.
+std::vector<std::string> LabelPhrases(const ModelCard& card);
+// Of text vectors, for keys: another encoder of a space gives others.
+std::string VectorsKey(const at::Tensor& vectors);
 // Of a card and its files, for keys of teachers.
 std::string CardKey(const ModelCard& card, const ModelStore& store);
 

@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstdio>
+
 #include "athanor/base/files.h"
 #include "athanor/base/test_util.h"
 #include "athanor/scenes/semantics/evaluation/segmentation_metrics.h"
@@ -14,6 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 #define SKIP_WITHOUT_ONNX() \
   if (OnnxRuntimeInfo().empty()) GTEST_SKIP() << "needs ONNX Runtime"
@@ -29,17 +33,80 @@ const std::vector<std::pair<int, const char*>> kWaymoWords = {
     {23, "sidewalk"},     {24, "vegetation"},    {25, "sky"},
     {26, "terrain"}};
 
-TEST(ConseTeacherTest, WaymoSlow) {
-  SKIP_WITHOUT_ONNX();
-  ATHANOR_SKIP_WITHOUT("waymo_panoptic_frame");
-  ATHANOR_SKIP_WITHOUT("models_vision");
-  ATHANOR_SKIP_WITHOUT("clip_text_space");
-  const ModelStore store{TestFolder("waymo")};
-  FetchModel(FindModelCard("clip-vit-b-32-names"), store, SharedData("clip_text_space"));
-  FetchModel(FindModelCard("deeplab-cityscapes"), store, SharedData("models_vision"));
-  const auto teacher = OpenTeacher("deeplab-cityscapes", store);
-  const auto words = OpenTextEncoder(teacher->text_space(), store);
+TEST(ConseTest, MixesTheTopClassesByProbability) {
+  const at::Tensor vectors = at::eye(4);
+  const at::Tensor probabilities = at::tensor({0.1f, 0.5f, 0.1f, 0.3f}).view({1, 1, 4});
+  EXPECT_TRUE(at::allclose(ConseTeacher::Mix(probabilities, vectors, 2)[0][0],
+                           at::tensor({0.f, 0.625f, 0.f, 0.375f})));
+  EXPECT_TRUE(
+      at::allclose(ConseTeacher::Mix(probabilities, vectors, 99)[0][0], probabilities[0][0]));
+}
 
+class ConseTeacherTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    SKIP_WITHOUT_ONNX();
+    ATHANOR_SKIP_WITHOUT("models_vision");
+    ATHANOR_SKIP_WITHOUT("clip_text_space");
+    store_.folder = TestFolder("conse");
+    FetchModel(FindModelCard("clip-vit-b-32-names"), store_, SharedData("clip_text_space"));
+    FetchModel(FindModelCard("deeplab-cityscapes"), store_, SharedData("models_vision"));
+    FetchModel(FindModelCard("deeplab-voc"), store_, SharedData("models_vision"));
+  }
+
+  ModelStore store_;
+};
+
+TEST_F(ConseTeacherTest, FindsThingsByWordsThatItWasNotTaught) {
+  ATHANOR_SKIP_WITHOUT("nuscenes_keyframe");
+  const auto teacher = OpenTeacher("deeplab-cityscapes", store_);
+  const auto words = OpenTextEncoder(teacher->text_space(), store_);
+  const Image rgb = ReadImage(SharedData("nuscenes_keyframe") / "CAM_FRONT.jpg");
+  const at::Tensor vectors = teacher->Describe(rgb, "CAM_FRONT").features.to(at::kFloat);
+  const std::vector<std::string> prompts = {"automobile", "road", "sky", "trees"};
+  const at::Tensor best = at::matmul(vectors, words->Encode(prompts).t()).argmax(-1);
+  const auto at_pixel = [&](int x, int y) {
+    return best[y * best.size(0) / rgb.height][x * best.size(1) / rgb.width].item<int64_t>();
+  };
+  // The street in front, a tall tree on the right.
+  EXPECT_EQ(prompts[at_pixel(1418, 308)], "trees");
+  EXPECT_EQ(prompts[at_pixel(900, 700)], "road");
+  EXPECT_EQ(prompts[at_pixel(800, 60)], "sky");
+}
+
+TEST_F(ConseTeacherTest, ManyClassesShareOneSpace) {
+  const auto both = OpenTeacher("deeplab-cityscapes|deeplab-voc", store_);
+  EXPECT_EQ(both->text_space(), "clip-vit-b-32");
+  EXPECT_EQ(both->dimension(), 512);
+  EXPECT_NE(OpenTeacher("deeplab-voc", store_)->key(), both->key());
+}
+
+TEST_F(ConseTeacherTest, ACardThatDoesNotFitItsNetworkIsRefused) {
+  const std::string text = ReadFile(FindModelCard("deeplab-cityscapes").path);
+  const auto error_of = [&](const std::string& from, const std::string& to) {
+    std::string changed = text;
+    changed.replace(changed.find(from), from.size(), to);
+    WriteFile(store_.folder / "changed.toml", changed);
+    return ErrorOf([&] {
+      OpenTeacher((store_.folder / "changed.toml").string(), store_)
+          ->Describe(Image(64, 48, 3), "view");
+    });
+  };
+  EXPECT_THAT(error_of("\"bicycle\"", "\"bicycle\", \"boat\""),
+              HasSubstr("should be a map of 20 channels, found [1, 19, 513, 513]"));
+  EXPECT_THAT(error_of("\"bicycle\"", "\"qwertyuiop\""), StartsWith("prompt 'qwertyuiop'"));
+  EXPECT_THAT(error_of("logits = \"logits\"", "logits = \"scores\""),
+              HasSubstr("has no output 'scores', but 'logits'"));
+  EXPECT_THAT(error_of("width = 513", "width = 512"),
+              HasSubstr("input 'input' should be [1,3,513,513], found [1,3,513,512]"));
+  EXPECT_THAT(error_of("scale2 = ", "scale2 = -"), HasSubstr("expected 0, or 0.1 to 16"));
+}
+
+// Asked in words, with Waymo's true masks: docs/teachers.md has the table.
+TEST_F(ConseTeacherTest, SlowNamesThePixelsOfAWaymoFrame) {
+  ATHANOR_SKIP_WITHOUT("waymo_panoptic_frame");
+  const auto teacher = OpenTeacher("deeplab-cityscapes", store_);
+  const auto words = OpenTextEncoder(teacher->text_space(), store_);
   std::vector<std::string> prompts;
   std::vector<int32_t> prompt_of(64, -1);
   for (const auto& [id, word] : kWaymoWords) {
@@ -48,21 +115,26 @@ TEST(ConseTeacherTest, WaymoSlow) {
     if (found == prompts.end()) prompts.emplace_back(word);
   }
   const at::Tensor vectors = words->Encode(prompts);
-  const at::Tensor cosines = at::matmul(vectors, vectors.t());
-  for (size_t i = 0; i < prompts.size(); ++i) {
-    std::printf("%-14s", prompts[i].c_str());
-    for (size_t j = 0; j < prompts.size(); ++j) std::printf(" %.2f", cosines[i][j].item<float>());
-    std::printf("\n");
-  }
-
-  ConfusionMatrix all(static_cast<int>(prompts.size()));
+  const auto classes = static_cast<int>(prompts.size());
+  // Waymo calls delivery vans cars, Cityscapes calls them trucks or buses: also with vehicles as
+  // one class of three phrases.
+  const auto as_vehicle = [&](std::vector<int32_t> labels) {
+    for (int32_t& label : labels) {
+      if (label >= 0 && (prompts[label] == "truck" || prompts[label] == "bus")) {
+        label = static_cast<int32_t>(std::find(prompts.begin(), prompts.end(), "car") -
+                                     prompts.begin());
+      }
+    }
+    return labels;
+  };
+  ConfusionMatrix all(classes), with_vehicles(classes);
   for (const char* camera : {"FRONT", "FRONT_LEFT", "FRONT_RIGHT", "SIDE_LEFT", "SIDE_RIGHT"}) {
     const fs::path folder = SharedData("waymo_panoptic_frame");
     const Image rgb = ReadImage(folder / (std::string(camera) + ".jpg"));
     const DepthImage panoptic = ReadDepthPng(folder / (std::string(camera) + "_panoptic.png"));
     ASSERT_EQ(panoptic.width, rgb.width);
-    const ViewFeatures features = teacher->Describe(rgb, camera);
-    const at::Tensor best = at::matmul(features.features.to(at::kFloat), vectors.t()).argmax(-1);
+    const at::Tensor features = teacher->Describe(rgb, camera).features.to(at::kFloat);
+    const at::Tensor best = at::matmul(features, vectors.t()).argmax(-1);
     const auto cells = best.accessor<int64_t, 2>();
     std::vector<int32_t> truth, predicted;
     for (int y = 0; y < rgb.height; ++y) {
@@ -73,19 +145,24 @@ TEST(ConseTeacherTest, WaymoSlow) {
                                       [(2 * x + 1) * best.size(1) / (2 * rgb.width)]));
       }
     }
-    ConfusionMatrix one(static_cast<int>(prompts.size()));
+    ConfusionMatrix one(classes);
     one.Add(truth, predicted);
     all.Merge(one);
-    std::printf("%-12s accuracy %.3f\n", camera, one.Scores().pixel_accuracy);
+    with_vehicles.Add(as_vehicle(truth), as_vehicle(predicted));
+    std::printf("%-14s pixel accuracy %.3f\n", camera, one.Scores().pixel_accuracy);
   }
   const SegmentationScores scores = all.Scores();
-  for (size_t i = 0; i < prompts.size(); ++i) {
-    std::printf("%-14s IoU %.3f  accuracy %.3f\n", prompts[i].c_str(), scores.iou[i],
-                scores.accuracy[i]);
+  for (int i = 0; i < classes; ++i) {
+    if (std::isnan(scores.iou[i])) continue;
+    std::printf("%-14s IoU %.3f\n", prompts[i].c_str(), scores.iou[i]);
   }
-  std::printf("pixel accuracy %.3f, mIoU %.3f over %d classes\n", scores.pixel_accuracy,
-              scores.mean_iou, scores.classes_present);
-  EXPECT_GE(scores.pixel_accuracy, 0.7);
+  std::printf("%-14s %.3f, mean IoU %.3f over %d classes\n", "pixel accuracy",
+              scores.pixel_accuracy, scores.mean_iou, scores.classes_present);
+  const SegmentationScores merged = with_vehicles.Scores();
+  std::printf("%-14s %.3f, mean IoU %.3f\n", "vehicles as one", merged.pixel_accuracy,
+              merged.mean_iou);
+  EXPECT_GE(scores.pixel_accuracy, 0.75);
+  EXPECT_GE(merged.pixel_accuracy, scores.pixel_accuracy);
 }
 
 }  // namespace

@@ -41,10 +41,22 @@ at::Tensor PlacesOf(int first, int last, int cells, int length, int begin, int s
   return ((at::arange(first, last, at::kDouble) + 0.5) * pitch - begin) / size * 2 - 1;
 }
 
+std::array<uint8_t, 3> MeanColour(const ModelInput& input) {
+  std::array<uint8_t, 3> colour;
+  for (int i = 0; i < 3; ++i) {
+    colour[i] = static_cast<uint8_t>(std::clamp(std::lround(input.mean[i]), 0L, 255L));
+  }
+  return colour;
+}
+
 }  // namespace
 
-Image Crop(const Image& image, int left, int top, int width_px, int height_px) {
-  Image crop(width_px, height_px, image.channels);
+Image Crop(const Image& image, int left, int top, int width_px, int height_px,
+           const std::array<uint8_t, 3>& outside) {
+  ATHANOR_CHECK(image.channels == 3, "expected an RGB picture, found ", image.channels,
+                " channels");
+  Image crop(width_px, height_px, 3);
+  for (size_t i = 0; i < crop.data.size(); ++i) crop.data[i] = outside[i % 3];
   const int x0 = std::max(0, -left), x1 = std::min(width_px, image.width - left);
   const int y0 = std::max(0, -top), y1 = std::min(height_px, image.height - top);
   for (int y = y0; y < y1 && x1 > x0; ++y) {
@@ -66,6 +78,7 @@ at::Tensor InputTensor(const Image& rgb, int width_px, int height_px, const Mode
   const auto constant = [](const std::array<float, 3>& values) {
     return at::tensor({values[0], values[1], values[2]});
   };
+  if (input.bgr) pixels = pixels.flip(2);
   pixels.sub_(constant(input.mean)).div_(constant(input.std));
   if (input.layout == "hwc") return pixels;
   pixels = pixels.unsqueeze(0);
@@ -92,8 +105,8 @@ WindowNetwork::WindowNetwork(std::unique_ptr<ForeignModel> model, const ModelCar
   ATHANOR_CHECK(options_.overlap >= 0 && options_.overlap <= 0.9, card.path.string(), ": overlap ",
                 options_.overlap, ", expected 0 to 0.9");
   for (const double scale : options_.scales) {
-    ATHANOR_CHECK(scale >= 0.1 && scale <= 16, card.path.string(), ": scale ", scale,
-                  ", expected 0.1 to 16");
+    ATHANOR_CHECK(scale == 0 || (scale >= 0.1 && scale <= 16), card.path.string(), ": scale ",
+                  scale, ", expected 0, or 0.1 to 16");
   }
 }
 
@@ -114,9 +127,13 @@ at::Tensor WindowNetwork::Map(const Image& rgb, GridSize grid) {
   at::Tensor sum = at::zeros({channels_, grid.rows, grid.columns});
   at::Tensor weight = at::zeros({1, grid.rows, grid.columns});
   for (const double scale : options_.scales) {
-    const int height = std::max(1, static_cast<int>(std::lround(input_.height_px * scale)));
-    const int width = std::max(
-        1, static_cast<int>(std::lround(static_cast<double>(rgb.width) * height / rgb.height)));
+    const int height = scale == 0
+                           ? input_.height_px
+                           : std::max(1, static_cast<int>(std::lround(input_.height_px * scale)));
+    const int width = scale == 0
+                          ? input_.width_px
+                          : std::max(1, static_cast<int>(std::lround(
+                                            static_cast<double>(rgb.width) * height / rgb.height)));
     const Image scaled =
         width == rgb.width && height == rgb.height ? rgb : Resize(rgb, width, height);
     for (const int top : WindowBegins(height, input_.height_px, options_.overlap)) {
@@ -124,8 +141,8 @@ at::Tensor WindowNetwork::Map(const Image& rgb, GridSize grid) {
         const auto [row0, row1] = CellsIn(grid.rows, height, top, input_.height_px);
         const auto [column0, column1] = CellsIn(grid.columns, width, left, input_.width_px);
         if (row1 <= row0 || column1 <= column0) continue;
-        const at::Tensor map =
-            RunWindow(Crop(scaled, left, top, input_.width_px, input_.height_px));
+        const at::Tensor map = RunWindow(
+            Crop(scaled, left, top, input_.width_px, input_.height_px, MeanColour(input_)));
         const at::Tensor y = PlacesOf(row0, row1, grid.rows, height, top, input_.height_px);
         const at::Tensor x = PlacesOf(column0, column1, grid.columns, width, left, input_.width_px);
         const at::Tensor places = at::stack({x.unsqueeze(0).expand({y.size(0), x.size(0)}),
@@ -135,9 +152,11 @@ at::Tensor WindowNetwork::Map(const Image& rgb, GridSize grid) {
                                       .unsqueeze(0);
         // Bilinear, edges repeated, -1 and 1 at the outer sides of the border pixels.
         const at::Tensor sampled = at::grid_sampler(map, places, 0, 1, false)[0];
-        const at::Tensor trust = (((1 - y.abs()).clamp_min(kBorderWeight)).unsqueeze(1) *
-                                  ((1 - x.abs()).clamp_min(kBorderWeight)).unsqueeze(0))
-                                     .to(at::kFloat);
+        at::Tensor trust = (((1 - y.abs()).clamp_min(kBorderWeight)).unsqueeze(1) *
+                            ((1 - x.abs()).clamp_min(kBorderWeight)).unsqueeze(0))
+                               .to(at::kFloat)
+                               .unsqueeze(0);
+        if (options_.sureness > 0) trust = trust * sampled.amax(0, true).pow(options_.sureness);
         sum.slice(1, row0, row1).slice(2, column0, column1).add_(sampled * trust);
         weight.slice(1, row0, row1).slice(2, column0, column1).add_(trust);
       }

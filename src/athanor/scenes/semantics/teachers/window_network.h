@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,10 +26,14 @@ GridSize GridOf(const Image& rgb, int cell_px);
 
 struct WindowOptions {
   // Height of the resized picture, in heights of the network's input: 1 sees the whole height at
-  // once, 2 looks closer.
+  // once, 2 looks closer, 0.5 sees close things as if from further away. What lies beside the
+  // picture has the mean colour. 0: the whole picture in one window, squeezed to its shape.
   std::vector<double> scales = {1};
   double overlap = 0.25;  // of neighbouring windows, at least
   bool softmax = false;   // over channels, before blending
+  // With softmax: where windows disagree, the surer one counts more, by its largest probability to
+  // this power.
+  double sureness = 0;
 };
 
 class WindowNetwork {
@@ -52,7 +57,8 @@ class WindowNetwork {
   WindowOptions options_;
 };
 
-// The part of a picture; what lies outside is black.
-Image Crop(const Image& image, int left, int top, int width_px, int height_px);
+// The part of a picture; what lies outside is of this colour.
+Image Crop(const Image& image, int left, int top, int width_px, int height_px,
+           const std::array<uint8_t, 3>& outside = {0, 0, 0});
 
 }  // namespace athanor
