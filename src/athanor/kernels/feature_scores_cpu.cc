@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "athanor/base/aligned.h"
 #include "athanor/base/parallel.h"
@@ -22,56 +23,75 @@ using D = hn::ScalableTag<float>;
 using V = hn::Vec<D>;
 using H = hn::Rebind<hwy::float16_t, D>;
 
-// Dot products of one row with kCount targets. `row` and targets are padded with zeros to whole
-// vectors, `padded` floats long.
+// Dot products of two rows with kCount targets, which are loaded once for both. Rows and targets
+// are padded with zeros to whole vectors, `padded` floats long.
 template <int kCount>
-HWY_ATTR void DotRow(const hwy::float16_t* row, const float* targets, int padded, float* out) {
+HWY_ATTR void DotRows(const hwy::float16_t* row_a, const hwy::float16_t* row_b,
+                      const float* targets, int padded, float* out_a, float* out_b) {
   const D d;
   const H half;
-  V even[kCount], odd[kCount];
-  for (int p = 0; p < kCount; ++p) even[p] = odd[p] = hn::Zero(d);
+  V a[kCount], b[kCount];
+  for (int p = 0; p < kCount; ++p) a[p] = b[p] = hn::Zero(d);
   const int lanes = static_cast<int>(hn::Lanes(d));
-  int c = 0;
-  // Two sums for each target: one alone would wait for itself.
-  for (; c + 2 * lanes <= padded; c += 2 * lanes) {
-    const V x = hn::PromoteTo(d, hn::LoadU(half, row + c));
-    const V y = hn::PromoteTo(d, hn::LoadU(half, row + c + lanes));
+  for (int c = 0; c < padded; c += lanes) {
+    const V x = hn::PromoteTo(d, hn::LoadU(half, row_a + c));
+    const V y = hn::PromoteTo(d, hn::LoadU(half, row_b + c));
     for (int p = 0; p < kCount; ++p) {
-      const float* t = targets + static_cast<size_t>(p) * padded + c;
-      even[p] = hn::MulAdd(x, hn::LoadU(d, t), even[p]);
-      odd[p] = hn::MulAdd(y, hn::LoadU(d, t + lanes), odd[p]);
-    }
-  }
-  for (; c < padded; c += lanes) {
-    const V x = hn::PromoteTo(d, hn::LoadU(half, row + c));
-    for (int p = 0; p < kCount; ++p) {
-      even[p] = hn::MulAdd(x, hn::LoadU(d, targets + static_cast<size_t>(p) * padded + c), even[p]);
+      const V target = hn::Load(d, targets + static_cast<size_t>(p) * padded + c);
+      a[p] = hn::MulAdd(x, target, a[p]);
+      b[p] = hn::MulAdd(y, target, b[p]);
     }
   }
   for (int p = 0; p < kCount; ++p) {
-    out[p] = hn::GetLane(hn::SumOfLanes(d, hn::Add(even[p], odd[p])));
+    out_a[p] = hn::GetLane(hn::SumOfLanes(d, a[p]));
+    out_b[p] = hn::GetLane(hn::SumOfLanes(d, b[p]));
   }
 }
 
 int FeatureLanes() { return static_cast<int>(hn::Lanes(D())); }
 
-// `targets`: [P,padded]. A row that is no whole number of vectors is copied, so that nothing behind
-// the last row is read.
+// `targets`: [P,padded]. Rows that are no whole number of vectors are copied, so that nothing
+// behind the last row is read.
 HWY_ATTR void HalfScoreRows(const HalfScoresArgs& args, const float* targets, int padded,
                             int64_t begin, int64_t end) {
-  AlignedVector<uint16_t> copy(padded, 0);
-  for (int64_t i = begin; i < end; ++i) {
-    const uint16_t* row = args.rows + i * args.dimension;
-    if (padded != args.dimension) {
-      std::copy_n(row, args.dimension, copy.data());
-      row = copy.data();
+  AlignedVector<uint16_t> copies(2 * static_cast<size_t>(padded), 0);
+  std::vector<float> unused(args.vectors);
+  for (int64_t i = begin; i < end; i += 2) {
+    const bool pair = i + 1 < end;
+    const uint16_t* rows[2];
+    for (int k = 0; k < 2; ++k) {
+      rows[k] = args.rows + (k == 1 && pair ? i + 1 : i) * args.dimension;
+      if (padded == args.dimension) continue;
+      uint16_t* copy = copies.data() + static_cast<size_t>(k) * padded;
+      std::copy_n(rows[k], args.dimension, copy);
+      rows[k] = copy;
     }
-    const auto* half = reinterpret_cast<const hwy::float16_t*>(row);
-    float* out = args.scores + i * args.vectors;
+    const auto* a = reinterpret_cast<const hwy::float16_t*>(rows[0]);
+    const auto* b = reinterpret_cast<const hwy::float16_t*>(rows[1]);
+    float* out_a = args.scores + i * args.vectors;
+    float* out_b = pair ? out_a + args.vectors : unused.data();
     int p = 0;
     const auto target = [&] { return targets + static_cast<size_t>(p) * padded; };
-    for (; p + 4 <= args.vectors; p += 4) DotRow<4>(half, target(), padded, out + p);
-    for (; p < args.vectors; ++p) DotRow<1>(half, target(), padded, out + p);
+    // Five: a prompt and LERF's four negatives.
+    for (; p + 5 <= args.vectors; p += 5) {
+      DotRows<5>(a, b, target(), padded, out_a + p, out_b + p);
+    }
+    switch (args.vectors - p) {
+      case 1:
+        DotRows<1>(a, b, target(), padded, out_a + p, out_b + p);
+        break;
+      case 2:
+        DotRows<2>(a, b, target(), padded, out_a + p, out_b + p);
+        break;
+      case 3:
+        DotRows<3>(a, b, target(), padded, out_a + p, out_b + p);
+        break;
+      case 4:
+        DotRows<4>(a, b, target(), padded, out_a + p, out_b + p);
+        break;
+      default:
+        break;
+    }
   }
 }
 

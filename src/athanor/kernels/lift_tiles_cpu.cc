@@ -18,6 +18,8 @@
 // clang-format off
 #include <hwy/foreach_target.h>
 // clang-format on
+#include <hwy/cache_control.h>
+
 #include "athanor/kernels/rasterize_cpu-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -26,9 +28,11 @@ namespace HWY_NAMESPACE {
 
 using Wide = hn::ScalableTag<float>;
 using WideVector = hn::Vec<Wide>;
-constexpr int kSumVectors = 8;  // registers that hold a splat's sum
+constexpr size_t kAhead = 2;  // splats whose sums are fetched before they are needed
 
 int SumLanes() { return static_cast<int>(hn::Lanes(Wide())); }
+
+constexpr int kFewCells = 64;  // bits of a mask
 
 struct WeighScratch {
   BatchWeights weights;
@@ -37,6 +41,11 @@ struct WeighScratch {
   MergeScratch merge;
   alignas(64) int32_t places[kTilePixels];  // cell of the tile per pixel
   alignas(64) int32_t pixels[kTilePixels];
+  // Where a tile has few cells: those of each segment, and whether one holds all of its pixels.
+  int cell_count[kSegments];
+  bool one_cell[kSegments];
+  int32_t cells[kSegments][kLanes];
+  alignas(64) float sums[kFewCells][kLanes];
 };
 
 // Largest weight of splat i in the tile's pixels within 1 px of the pixel that holds its centre.
@@ -85,6 +94,62 @@ HWY_ATTR float AppendRun(const BatchWeights& weights, int i, const int32_t* plac
   return hn::GetLane(hn::MaxOfLanes(d, largest));
 }
 
+void ListCells(WeighScratch* scratch) {
+  for (int segment = 0; segment < kSegments; ++segment) {
+    const int32_t* places = scratch->places + segment * kLanes;
+    int32_t* cells = scratch->cells[segment];
+    int count = 0;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      if (places[lane] < 0 || std::find(cells, cells + count, places[lane]) != cells + count) {
+        continue;
+      }
+      cells[count++] = places[lane];
+    }
+    scratch->cell_count[segment] = count;
+    scratch->one_cell[segment] =
+        std::count(places, places + kLanes, places[0]) == kLanes && count == 1;
+  }
+  for (auto& sum : scratch->sums) std::fill_n(sum, kLanes, 0.0f);
+}
+
+// AppendRun where a tile has few cells: weights are summed as vectors, a cell at a time.
+HWY_ATTR float AppendSums(int i, WeighScratch* scratch, TileWeights* tile, int32_t* entries) {
+  const D d;
+  const hn::RebindToSigned<D> di;
+  const BatchWeights& weights = scratch->weights;
+  V largest = hn::Zero(d);
+  uint64_t touched = 0;
+  for (int segment = 0; segment < kSegments; ++segment) {
+    if ((weights.active[segment] >> i & 1) == 0) continue;
+    const V weight = hn::Load(d, weights.value[i] + segment * kLanes);
+    largest = hn::Max(largest, weight);
+    const auto place = hn::Load(di, scratch->places + segment * kLanes);
+    for (int k = 0; k < scratch->cell_count[segment]; ++k) {
+      const int32_t cell = scratch->cells[segment][k];
+      const M in_cell = hn::RebindMask(d, hn::Eq(place, hn::Set(di, cell)));
+      const V part = scratch->one_cell[segment] ? weight : hn::IfThenElseZero(in_cell, weight);
+      float* sum = scratch->sums[cell];
+      hn::Store(hn::Add(hn::Load(d, sum), part), d, sum);
+      touched |= uint64_t{1} << cell;
+    }
+  }
+  const size_t room = static_cast<size_t>(*entries) + kFewCells;
+  if (tile->weights.size() < room) {
+    tile->weights.resize(2 * room);
+    tile->places.resize(2 * room);
+  }
+  for (; touched != 0; touched &= touched - 1) {
+    const int cell = std::countr_zero(touched);
+    float* sums = scratch->sums[cell];
+    const float sum = hn::GetLane(hn::SumOfLanes(d, hn::Load(d, sums)));
+    hn::Store(hn::Zero(d), d, sums);
+    if (!(sum > 0)) continue;
+    tile->places[*entries] = cell;
+    tile->weights[(*entries)++] = sum;
+  }
+  return hn::GetLane(hn::MaxOfLanes(d, largest));
+}
+
 // With `rows`, splats without a row are weighed but not kept.
 HWY_ATTR void WeighTile(const LiftView& view, const int32_t* rows, bool want_centers, int tile,
                         TileWeights* out, WeighScratch* scratch) {
@@ -96,7 +161,10 @@ HWY_ATTR void WeighTile(const LiftView& view, const int32_t* rows, bool want_cen
   const int32_t* places = scratch->places;
   const bool merge =
       view.top_k > 0 || static_cast<int>(out->cells.size()) < place.columns * place.rows;
-  if (merge) {
+  const bool few = merge && view.top_k == 0 && out->cells.size() <= kFewCells;
+  if (few) {
+    ListCells(scratch);
+  } else if (merge) {
     for (int p = 0; p < kTilePixels; ++p) {
       scratch->pixels[p] = scratch->places[p] < 0 && view.top_k == 0 ? -1 : p;
     }
@@ -118,7 +186,8 @@ HWY_ATTR void WeighTile(const LiftView& view, const int32_t* rows, bool want_cen
       const int i = std::countr_zero(any);
       // Those without a row still take places among the largest of a pixel.
       if (rows != nullptr && rows[ids[i]] < 0 && view.top_k == 0) continue;
-      const float largest = AppendRun(scratch->weights, i, places, out, &entries);
+      const float largest = few ? AppendSums(i, scratch, out, &entries)
+                                : AppendRun(scratch->weights, i, places, out, &entries);
       if (!(largest > 0)) continue;
       out->splats.push_back(ids[i]);
       out->ends.push_back(entries);
@@ -133,7 +202,7 @@ HWY_ATTR void WeighTile(const LiftView& view, const int32_t* rows, bool want_cen
     KeepTop(view.top_k, out, &scratch->merge);
     if (rows != nullptr) DropSplats(rows, out);
   }
-  if (merge) MergeCells(scratch->places, out, &scratch->merge);
+  if (merge && !few) MergeCells(scratch->places, out, &scratch->merge);
   SumRuns(out);
 }
 
@@ -215,9 +284,10 @@ HWY_ATTR void LoadCells(const LiftTilesArgs& args, const std::vector<int32_t>& c
   }
 }
 
-// Adds the weights of the tiles [0, tiles) to channels [first, first + count).
+// Adds the weights of a band of tiles, [rows,columns], to channels [first, first + count). Tiles of
+// a column follow each other, so that a splat of several tiles is met again soon.
 HWY_ATTR void AddChannels(const LiftTilesArgs& args, const TileWeights* tiles, int num_tiles,
-                          int first, int count) {
+                          int columns, int first, int count) {
   const int lanes = static_cast<int>(hn::Lanes(Wide()));
   const int vectors = (count + lanes - 1) / lanes;
   const size_t stride = static_cast<size_t>(vectors) * lanes;
@@ -225,16 +295,23 @@ HWY_ATTR void AddChannels(const LiftTilesArgs& args, const TileWeights* tiles, i
   // Where the row of sums ends inside of a vector, the last run goes through here.
   AlignedVector<float> padded(stride);
   const bool fits = first + static_cast<int64_t>(stride) <= args.stride;
-  for (int t = 0; t < num_tiles; ++t) {
-    const TileWeights& tile = tiles[t];
+  const auto row_of = [&](int32_t splat) {
+    return args.sums + (args.rows != nullptr ? args.rows[splat] : splat) * args.stride + first;
+  };
+  const int rows = num_tiles / columns;
+  for (int k = 0; k < num_tiles; ++k) {
+    const TileWeights& tile = tiles[k % rows * columns + k / rows];
     if (tile.splats.empty()) continue;
     LoadCells(args, tile.cells, first, count, stride, features.data());
     int32_t begin = 0;
     for (size_t s = 0; s < tile.splats.size(); ++s) {
       const int32_t end = tile.ends[s];
+      if (s + kAhead < tile.splats.size()) {
+        const float* ahead = row_of(tile.splats[s + kAhead]);
+        for (int c = 0; c < count; c += 16) hwy::Prefetch(ahead + c);
+      }
       if (end > begin) {
-        const int64_t row = args.rows != nullptr ? args.rows[tile.splats[s]] : tile.splats[s];
-        float* out = args.sums + row * args.stride + first;
+        float* out = row_of(tile.splats[s]);
         if (fits) {
           AddRunOf(vectors, features.data(), stride, tile.places.data() + begin,
                    tile.weights.data() + begin, end - begin, args.factor, out);
@@ -312,14 +389,16 @@ void LiftTilesCpu(const LiftTilesArgs& args) {
   const int vectors = (args.dimension + lanes - 1) / lanes;
   const int per_task = std::clamp(vectors / NumThreads(), 1, 8);
   const int tasks = (vectors + per_task - 1) / per_task;
-  ForEachBand(
-      args.view, args.totals, args.rows, [&](const std::vector<TileWeights>& tiles, int count) {
-        ParallelChunks(tasks, [&](int64_t task) {
-          const int first = static_cast<int>(task) * per_task * lanes;
-          HWY_DYNAMIC_DISPATCH(AddChannels)
-          (args, tiles.data(), count, first, std::min(per_task * lanes, args.dimension - first));
-        });
-      });
+  const int columns = MakeTileGrid(args.view.width_px, args.view.height_px).columns;
+  ForEachBand(args.view, args.totals, args.rows,
+              [&](const std::vector<TileWeights>& tiles, int count) {
+                ParallelChunks(tasks, [&](int64_t task) {
+                  const int first = static_cast<int>(task) * per_task * lanes;
+                  HWY_DYNAMIC_DISPATCH(AddChannels)
+                  (args, tiles.data(), count, columns, first,
+                   std::min(per_task * lanes, args.dimension - first));
+                });
+              });
 }
 
 void LiftWeightsCpu(const LiftView& view, const LiftTotals& totals,

@@ -62,7 +62,7 @@ ScoreMaps RenderScores(const GaussianModel& model, const PinholeView& view,
     const Rasterized drawn =
         Rasterize(splats, scores.narrow(1, first, count), bins, {}, view.width_px, view.height_px);
     result.alpha = 1 - drawn.transmittance;
-    result.maps.narrow(0, first, count).copy_(drawn.image / at::clamp_min(result.alpha, 1e-6));
+    result.maps.narrow(0, first, count).copy_(drawn.image / at::clamp_min(result.alpha, kMinCover));
   }
   return result;
 }

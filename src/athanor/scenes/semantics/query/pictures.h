@@ -16,7 +16,8 @@
 namespace athanor {
 
 struct ScoreMaps {
-  at::Tensor maps;   // [P,H,W] f32: sum_i w_i score_ip / sum_i w_i; 0 where nothing is
+  // [P,H,W] f32: sum_i w_i score_ip / max(sum_i w_i, 1/2): fades out where hardly anything is.
+  at::Tensor maps;
   at::Tensor alpha;  // [H,W] what is covered
 };
 // scores: [N,P] f32. In blocks of channels, whatever P is.
