@@ -51,7 +51,7 @@ std::vector<Anchor> SsdAnchors() {
 double Sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 // A box given by fractions of the picture's sides, cut to the picture.
-PixelBox ToPixels(double cx, double cy, double width, double height, const Image& rgb) {
+PixelRect ToPixels(double cx, double cy, double width, double height, const Image& rgb) {
   const auto at = [](double fraction, int size) {
     return static_cast<int>(std::lround(std::clamp(fraction, 0.0, 1.0) * size));
   };
@@ -59,7 +59,7 @@ PixelBox ToPixels(double cx, double cy, double width, double height, const Image
           at(cx + width / 2, rgb.width), at(cy + height / 2, rgb.height)};
 }
 
-double Iou(const PixelBox& a, const PixelBox& b) {
+double Iou(const PixelRect& a, const PixelRect& b) {
   const auto common = static_cast<double>(a.Intersect(b).area());
   return common / std::max(1.0, static_cast<double>(a.area() + b.area()) - common);
 }

@@ -13,7 +13,7 @@
 namespace athanor {
 
 struct FoundBox {
-  PixelBox box;  // in the picture
+  PixelRect box;  // in the picture
   int label = 0;
   float score = 0;
 };

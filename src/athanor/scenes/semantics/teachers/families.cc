@@ -128,7 +128,7 @@ RegionTeacher::RegionTeacher(const ModelCard& card, const ModelStore& store,
       masks_(std::move(masks)) {}
 
 Image CutOut(const Image& rgb, const BitMask& mask) {
-  const PixelBox& box = mask.box();
+  const PixelRect& box = mask.box();
   const int width = box.right - box.left, height = box.bottom - box.top;
   const int side = std::max(width, height);
   Image cut(side, side, 3);
@@ -163,7 +163,7 @@ InstanceTeacher::InstanceTeacher(const ModelCard& card, const ModelStore& store,
 
 ViewFeatures InstanceTeacher::Describe(const Image& rgb, const std::string& name) {
   const std::vector<FoundBox> found = detector_.Find(rgb);
-  std::vector<PixelBox> boxes;
+  std::vector<PixelRect> boxes;
   for (const FoundBox& each : found) boxes.push_back(each.box);
   const std::vector<BitMask> masks = masks_->InBoxes(rgb, boxes);
   ATHANOR_CHECK(masks.size() == found.size(), masks_->key(), ": ", masks.size(), " masks for ",

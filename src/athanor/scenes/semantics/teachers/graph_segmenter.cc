@@ -115,10 +115,10 @@ class GraphSegmenter : public MaskSource {
     return kept;
   }
 
-  std::vector<BitMask> InBoxes(const Image& rgb, const std::vector<PixelBox>& boxes) override {
+  std::vector<BitMask> InBoxes(const Image& rgb, const std::vector<PixelRect>& boxes) override {
     const std::vector<BitMask> all = Everything(rgb);
     std::vector<BitMask> found;
-    for (const PixelBox& box : boxes) {
+    for (const PixelRect& box : boxes) {
       BitMask inside(rgb.width, rgb.height);
       for (int y = std::max(0, box.top); y < std::min(rgb.height, box.bottom); ++y) {
         for (int x = std::max(0, box.left); x < std::min(rgb.width, box.right); ++x) {

@@ -22,7 +22,7 @@ class MaskSource {
   // Everything in the picture, large and small things, of the picture's size. They may overlap.
   virtual std::vector<BitMask> Everything(const Image& rgb) = 0;
   // The thing in each box; an empty mask where there is none.
-  virtual std::vector<BitMask> InBoxes(const Image& rgb, const std::vector<PixelBox>& boxes) = 0;
+  virtual std::vector<BitMask> InBoxes(const Image& rgb, const std::vector<PixelRect>& boxes) = 0;
 };
 
 // Efficient graph-based segmentation (Felzenszwalb & Huttenlocher, IJCV 2004) at several scales of

@@ -55,7 +55,7 @@ std::vector<Region> LabelParts(const BitMask& mask, bool value, std::vector<int3
 
 }  // namespace
 
-PixelBox PixelBox::Intersect(const PixelBox& other) const {
+PixelRect PixelRect::Intersect(const PixelRect& other) const {
   return {std::max(left, other.left), std::max(top, other.top), std::min(right, other.right),
           std::min(bottom, other.bottom)};
 }
@@ -111,7 +111,7 @@ void BitMask::Close() {
 int64_t Overlap(const BitMask& a, const BitMask& b) {
   ATHANOR_CHECK(a.width() == b.width() && a.height() == b.height(), "a mask of ", a.width(), " x ",
                 a.height(), " pixels beside one of ", b.width(), " x ", b.height());
-  const PixelBox common = a.box().Intersect(b.box());
+  const PixelRect common = a.box().Intersect(b.box());
   if (common.empty()) return 0;
   const int first = common.left >> 6, last = (common.right - 1) >> 6;
   int64_t pixels = 0;
@@ -217,7 +217,7 @@ at::Tensor LayerMasks(std::span<const BitMask> masks, int width_px, int height_p
   int32_t* data = ids.data_ptr<int32_t>();
   for (size_t index = 0; index < masks.size(); ++index) {
     if (layer_of[index] < 0) continue;
-    const PixelBox& box = masks[index].box();
+    const PixelRect& box = masks[index].box();
     for (int y = box.top; y < box.bottom; ++y) {
       int32_t* row = data + (int64_t{layer_of[index]} * height_px + y) * width_px;
       for (int x = box.left; x < box.right; ++x) {

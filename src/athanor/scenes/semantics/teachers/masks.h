@@ -11,12 +11,12 @@
 namespace athanor {
 
 // Pixels [left, right) x [top, bottom).
-struct PixelBox {
+struct PixelRect {
   int left = 0, top = 0, right = 0, bottom = 0;
 
   bool empty() const { return right <= left || bottom <= top; }
   int64_t area() const { return empty() ? 0 : int64_t{right - left} * (bottom - top); }
-  PixelBox Intersect(const PixelBox& other) const;
+  PixelRect Intersect(const PixelRect& other) const;
 };
 
 // One bit a pixel; a row begins at a word, so that two masks are compared 64 pixels at a time.
@@ -34,7 +34,7 @@ class BitMask {
   void Set(int x, int y, bool value);
   // After the last Set: finds the box and the area.
   void Close();
-  const PixelBox& box() const { return box_; }  // tight
+  const PixelRect& box() const { return box_; }  // tight
   int64_t area() const { return area_; }
 
   uint64_t* Row(int y) { return bits_.data() + static_cast<size_t>(y) * words_; }
@@ -44,7 +44,7 @@ class BitMask {
  private:
   int width_ = 0, height_ = 0, words_ = 0;
   std::vector<uint64_t> bits_;
-  PixelBox box_;
+  PixelRect box_;
   int64_t area_ = 0;
 };
 

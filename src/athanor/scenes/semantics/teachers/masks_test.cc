@@ -15,7 +15,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-BitMask Rectangle(int width, int height, PixelBox box) {
+BitMask Rectangle(int width, int height, PixelRect box) {
   BitMask mask(width, height);
   for (int y = box.top; y < box.bottom; ++y) {
     for (int x = box.left; x < box.right; ++x) mask.Set(x, y, true);
@@ -31,7 +31,7 @@ TEST(BitMaskTest, BoxAreaAndOverlapAreThoseOfThePixels) {
               height = 1 + static_cast<int>(random() % 9);
     BitMask masks[2] = {BitMask(width, height), BitMask(width, height)};
     int64_t area = 0, both = 0;
-    PixelBox box = {width, height, 0, 0};
+    PixelRect box = {width, height, 0, 0};
     for (int y = 0; y < height; ++y) {
       for (int x = 0; x < width; ++x) {
         const bool a = random() % 40 == 0, b = random() % 3 == 0;
@@ -120,7 +120,7 @@ TEST(MaskTest, LayersHoldEveryPixelOfEveryMask) {
 
 TEST(GraphSegmenterTest, FindsFlatRegionsAndTheirUnion) {
   Image rgb(60, 40, 3, 20);
-  const auto paint = [&](PixelBox box, uint8_t r, uint8_t g) {
+  const auto paint = [&](PixelRect box, uint8_t r, uint8_t g) {
     for (int y = box.top; y < box.bottom; ++y) {
       for (int x = box.left; x < box.right; ++x) rgb.at(x, y)[0] = r, rgb.at(x, y)[1] = g;
     }

@@ -70,11 +70,11 @@ class Sam : public MaskSource {
     return kept;
   }
 
-  std::vector<BitMask> InBoxes(const Image& rgb, const std::vector<PixelBox>& boxes) override {
+  std::vector<BitMask> InBoxes(const Image& rgb, const std::vector<PixelRect>& boxes) override {
     if (boxes.empty()) return {};
     Encode(rgb);
     std::vector<BitMask> found;
-    for (const PixelBox& box : boxes) {
+    for (const PixelRect& box : boxes) {
       const Prompt prompt = {{static_cast<float>(box.left), static_cast<float>(box.top),
                               static_cast<float>(box.right), static_cast<float>(box.bottom)},
                              {kBoxCorner, kBoxOpposite}};
