@@ -1,4 +1,4 @@
-// What the forward and the backward pass over one tile share, compiled once per instruction set.
+// What the passes over one tile share, compiled once per instruction set.
 //
 // A tile is cut into segments of as many pixels of a row as a vector has lanes. Splats of a tile
 // are gathered in batches into plain arrays; a splat is evaluated only on the segments of rows that
@@ -12,6 +12,7 @@
 
 #include <hwy/highway.h>
 
+#include <bit>
 #include <cstdint>
 
 #include "athanor/kernels/splat_extent.h"
@@ -191,6 +192,58 @@ struct TileTransmittance {
     live = segments >= 64 ? ~uint64_t{0} : (uint64_t{1} << segments) - 1;
   }
 };
+
+// Blending weights of a batch of splats.
+struct BatchWeights {
+  alignas(64) float value[kBatch][kTilePixels];
+  uint32_t active[kSegments];  // bit per splat: its weights are set there
+};
+
+// Evaluates the batch on the tile, front to back. Returns how many splats were looked at before all
+// pixels were full. `median`: [kTilePixels] or null.
+inline HWY_ATTR int WeighBatch(const SplatBatch& batch, const float* depth, const TilePlace& place,
+                               TileTransmittance* transmittance, BatchWeights* weights,
+                               float* median) {
+  const D d;
+  const V min_log2_alpha = hn::Set(d, kLog2MinAlpha);
+  const V max_alpha = hn::Set(d, kMaxAlpha);
+  const V min_transmittance = hn::Set(d, kMinTransmittance);
+  const V sign = hn::Set(d, -0.0f);
+  for (uint32_t& active : weights->active) active = 0;
+  int i = 0;
+  for (; i < batch.count && transmittance->live != 0; ++i) {
+    uint64_t segments = transmittance->live & batch.Segments(i);
+    if (segments == 0) continue;
+    SplatColumns columns;
+    columns.Set(batch, i, static_cast<float>(place.x));
+    const float from_top = static_cast<float>(place.y) + 0.5f - batch.y[i];
+    for (; segments != 0; segments &= segments - 1) {
+      const int segment = std::countr_zero(segments);
+      const int part = segment % kParts;
+      const float dy = from_top + static_cast<float>(segment / kParts);
+      const V log2_alpha = columns.Log2Alpha(part, dy, batch.c[i] * dy * dy);
+      const M reached = hn::Ge(log2_alpha, min_log2_alpha);
+      if (hn::AllFalse(d, reached)) continue;
+      const V alpha = hn::IfThenElseZero(reached, hn::Min(Exp2(log2_alpha), max_alpha));
+      float* t = transmittance->value + segment * kLanes;
+      const V before = hn::Load(d, t);
+      const V weight = hn::Mul(alpha, before);
+      const V after = hn::Sub(before, weight);
+      const M open = hn::Ge(after, min_transmittance);
+      hn::Store(hn::IfThenElseZero(open, weight), d, weights->value[i] + segment * kLanes);
+      hn::Store(hn::IfThenElse(open, after, hn::Or(before, sign)), d, t);
+      weights->active[segment] |= 1u << i;
+      if (hn::AllFalse(d, open)) transmittance->live &= ~(uint64_t{1} << segment);
+      if (median != nullptr) {
+        const V half = hn::Set(d, 0.5f);
+        const M crosses = hn::And(open, hn::And(hn::Gt(before, half), hn::Le(after, half)));
+        float* m = median + segment * kLanes;
+        hn::Store(hn::IfThenElse(crosses, hn::Set(d, depth[i]), hn::Load(d, m)), d, m);
+      }
+    }
+  }
+  return i;
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace athanor

@@ -1,0 +1,164 @@
+#include <algorithm>
+#include <cstring>
+
+#include "athanor/base/aligned.h"
+#include "athanor/base/parallel.h"
+#include "athanor/kernels/feature_scores.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "athanor/kernels/feature_scores_cpu.cc"
+// clang-format off
+#include <hwy/foreach_target.h>
+// clang-format on
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace athanor {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using D = hn::ScalableTag<float>;
+using V = hn::Vec<D>;
+using H = hn::Rebind<hwy::float16_t, D>;
+
+// Dot products of one row with kCount targets. `row` and targets are padded with zeros to whole
+// vectors, `padded` floats long.
+template <int kCount>
+HWY_ATTR void DotRow(const hwy::float16_t* row, const float* targets, int padded, float* out) {
+  const D d;
+  const H half;
+  V even[kCount], odd[kCount];
+  for (int p = 0; p < kCount; ++p) even[p] = odd[p] = hn::Zero(d);
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  int c = 0;
+  // Two sums for each target: one alone would wait for itself.
+  for (; c + 2 * lanes <= padded; c += 2 * lanes) {
+    const V x = hn::PromoteTo(d, hn::LoadU(half, row + c));
+    const V y = hn::PromoteTo(d, hn::LoadU(half, row + c + lanes));
+    for (int p = 0; p < kCount; ++p) {
+      const float* t = targets + static_cast<size_t>(p) * padded + c;
+      even[p] = hn::MulAdd(x, hn::LoadU(d, t), even[p]);
+      odd[p] = hn::MulAdd(y, hn::LoadU(d, t + lanes), odd[p]);
+    }
+  }
+  for (; c < padded; c += lanes) {
+    const V x = hn::PromoteTo(d, hn::LoadU(half, row + c));
+    for (int p = 0; p < kCount; ++p) {
+      even[p] = hn::MulAdd(x, hn::LoadU(d, targets + static_cast<size_t>(p) * padded + c), even[p]);
+    }
+  }
+  for (int p = 0; p < kCount; ++p) {
+    out[p] = hn::GetLane(hn::SumOfLanes(d, hn::Add(even[p], odd[p])));
+  }
+}
+
+int FeatureLanes() { return static_cast<int>(hn::Lanes(D())); }
+
+// `targets`: [P,padded]. A row that is no whole number of vectors is copied, so that nothing behind
+// the last row is read.
+HWY_ATTR void HalfScoreRows(const HalfScoresArgs& args, const float* targets, int padded,
+                            int64_t begin, int64_t end) {
+  AlignedVector<uint16_t> copy(padded, 0);
+  for (int64_t i = begin; i < end; ++i) {
+    const uint16_t* row = args.rows + i * args.dimension;
+    if (padded != args.dimension) {
+      std::copy_n(row, args.dimension, copy.data());
+      row = copy.data();
+    }
+    const auto* half = reinterpret_cast<const hwy::float16_t*>(row);
+    float* out = args.scores + i * args.vectors;
+    int p = 0;
+    const auto target = [&] { return targets + static_cast<size_t>(p) * padded; };
+    for (; p + 4 <= args.vectors; p += 4) DotRow<4>(half, target(), padded, out + p);
+    for (; p < args.vectors; ++p) DotRow<1>(half, target(), padded, out + p);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace athanor
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace athanor {
+namespace {
+
+constexpr int64_t kGrain = 4096;  // rows per task
+
+float HalfToFloat(uint16_t bits) {
+  const uint32_t sign = uint32_t{bits & 0x8000u} << 16, magnitude = bits & 0x7fffu;
+  if (magnitude < 0x400) {  // subnormal
+    const float value = static_cast<float>(magnitude) * 0x1p-24f;
+    return sign != 0 ? -value : value;
+  }
+  const uint32_t rebased = magnitude >= 0x7c00 ? 0x7f800000u | (magnitude & 0x3ff) << 13
+                                               : (magnitude << 13) + (112u << 23);
+  const uint32_t word = sign | rebased;
+  float value;
+  std::memcpy(&value, &word, sizeof value);
+  return value;
+}
+
+}  // namespace
+
+HWY_EXPORT(FeatureLanes);
+HWY_EXPORT(HalfScoreRows);
+
+void HalfScoresCpu(const HalfScoresArgs& args) {
+  if (args.vectors == 0) return;
+  const int lanes = HWY_DYNAMIC_DISPATCH(FeatureLanes)();
+  const int padded = (args.dimension + lanes - 1) / lanes * lanes;
+  AlignedVector<float> targets(static_cast<size_t>(args.vectors) * padded, 0.0f);
+  for (int p = 0; p < args.vectors; ++p) {
+    std::copy_n(args.targets + static_cast<size_t>(p) * args.dimension, args.dimension,
+                targets.data() + static_cast<size_t>(p) * padded);
+  }
+  ParallelFor(args.n, kGrain, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(HalfScoreRows)(args, targets.data(), padded, begin, end);
+  });
+}
+
+void CodedScoresCpu(const CodedScoresArgs& args) {
+  const int terms = args.terms, vectors = args.vectors;
+  // Few weights differ: all of float16 as a table would be 256 KB, a conversion is a few shifts.
+  ParallelFor(args.n, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      float* out = args.scores + i * vectors;
+      std::fill_n(out, vectors, 0.0f);
+      for (int k = 0; k < terms; ++k) {
+        const float* entry = args.entry_scores + size_t{args.codes[i * terms + k]} * vectors;
+        const float weight =
+            args.weights == nullptr ? 1.0f : HalfToFloat(args.weights[i * terms + k]);
+        for (int p = 0; p < vectors; ++p) out[p] += weight * entry[p];
+      }
+    }
+  });
+}
+
+void ProductScoresCpu(const ProductScoresArgs& args) {
+  const int parts = args.parts, vectors = args.vectors;
+  ParallelFor(args.n, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const uint8_t* codes = args.codes + i * parts;
+      float* out = args.scores + i * vectors;
+      if (vectors == 1) {
+        float sums[4] = {};  // one sum alone would wait for itself
+        int m = 0;
+        for (; m + 4 <= parts; m += 4) {
+          for (int k = 0; k < 4; ++k) sums[k] += args.table[(m + k) * 256 + codes[m + k]];
+        }
+        for (; m < parts; ++m) sums[0] += args.table[m * 256 + codes[m]];
+        out[0] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+        continue;
+      }
+      std::fill_n(out, vectors, 0.0f);
+      for (int m = 0; m < parts; ++m) {
+        const float* entry = args.table + (static_cast<size_t>(m) * 256 + codes[m]) * vectors;
+        for (int p = 0; p < vectors; ++p) out[p] += entry[p];
+      }
+    }
+  });
+}
+
+}  // namespace athanor
+#endif
