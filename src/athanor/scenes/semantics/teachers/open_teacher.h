@@ -9,7 +9,7 @@
 
 namespace athanor {
 
-// `name_or_card`: "embedded" (the teacher that comes with the program), the name of a card
+// `name_or_card`: "embedded" (a small one of our own), the name of a card
 // (`athanor models list`) or the path of one. "a+b" joins teachers end to end, "a|b" adds vectors
 // of one text space. Throws Error: no such card, a file that is not in the store (and how to fetch
 // it), a card that describes no teacher.
