@@ -10,12 +10,11 @@
 
 namespace athanor {
 
-// `name`: "embedded" (the teacher that comes with the program), the name of a card (`athanor models
-// list`) or the path of one. "NAME@MASKS" chooses where
-// masks come from: "graph" (no weights needed) or a card of kind "sam"; a dense teacher is pooled
-// below them. "A+B" puts vectors end to end, "A|B" takes the mean of vectors of one text space.
-// Throws Error: no such card, a file that is not in the store (and how to fetch it), a card that
-// describes no teacher.
+// `name`: "embedded" (a small one of our own), the name of a card (`athanor models list`) or the
+// path of one. "NAME@MASKS" chooses where masks come from: "graph" (no weights needed) or a card of
+// kind "sam"; a dense teacher is pooled below them. "A+B" puts vectors end to end, "A|B" takes the
+// mean of vectors of one text space. Throws Error: no such card, a file that is not in the store
+// (and how to fetch it), a card that describes no teacher.
 std::unique_ptr<Teacher> OpenTeacher(const std::string& name,
                                      const ModelStore& store = DefaultModelStore());
 

@@ -145,14 +145,14 @@ TEST(TextNetwork, ReadsAPhraseTheSameAloneAndAmongLongerOnes) {
   const at::NoGradGuard no_grad;
   const std::vector<std::vector<int>> alone = {{3, 1}};
   const std::vector<std::vector<int>> together = {{0, 1, 2, 3, 4, 5}, {3, 1}, {1, 3}};
-  const at::Tensor one = network.Forward(alone), three = network.Forward(together);
+  const at::Tensor one = network.Forward(alone, false), three = network.Forward(together, false);
   EXPECT_LT((one[0] - three[1]).abs().max().item<double>(), 1e-5);
   EXPECT_LT((three.norm(2, {1}) - 1).abs().max().item<double>(), 1e-5);
   // The order of words counts.
   EXPECT_GT((three[1] - three[2]).abs().max().item<double>(), 1e-3);
   const std::vector<std::vector<int>> bad = {{9}}, empty = {{}};
-  EXPECT_THAT(ErrorOf([&] { network.Forward(bad); }), HasSubstr("below 9, found 9"));
-  EXPECT_THAT(ErrorOf([&] { network.Forward(empty); }), HasSubstr("no words"));
+  EXPECT_THAT(ErrorOf([&] { network.Forward(bad, false); }), HasSubstr("below 9, found 9"));
+  EXPECT_THAT(ErrorOf([&] { network.Forward(empty, false); }), HasSubstr("no words"));
 }
 
 SafeTensors SmallFile() {

@@ -179,7 +179,7 @@ at::Tensor EmbeddedText::Encode(std::span<const std::string> prompts) {
     ids.push_back(std::move(tokens.ids));
   }
   if (ids.empty()) return at::empty({0, shape_.dimension}, at::kFloat);
-  return network_.Forward(ids);
+  return network_.Forward(ids, /*training=*/false);
 }
 
 EmbeddedPair EmbeddedPair::FromTensors(const SafeTensors& file, std::string_view where,

@@ -1,4 +1,4 @@
-// The teacher that comes with the program: a small network of our own for the things of rooms, and
+// The embedded teacher: a small network of our own for the things of rooms, and
 // the text encoder of its space. Trained by `athanor semantic train-teacher`
 // (docs/teachers_embedded.md); nothing is downloaded.
 #pragma once
@@ -72,7 +72,7 @@ struct EmbeddedPair {
 // Reads a file that train-teacher wrote. Throws Error (path, expectation) for another one.
 EmbeddedPair OpenEmbedded(const std::filesystem::path& path, const EmbeddedOptions& options = {});
 
-// The weights that came with the program: teacher.safetensors in the folder $ATHANOR_MODELS/
+// The weights of the name "embedded": teacher.safetensors in the folder $ATHANOR_MODELS/
 // athanor-rooms, else in share/athanor/models/ of the installation that this program belongs to,
 // else in the source tree it was built from. Throws Error that lists the places when there is none.
 std::filesystem::path FindEmbeddedModel();

@@ -186,7 +186,7 @@ TEST(TrainTeacher, SlowLearnsATinyWorld) {
   WriteWorld(folder / "train", kFirstTrainingSeed);
   WriteWorld(folder / "test", 5, 6);
   const TrainTeacherResult result =
-      TrainTeacher({folder / "train"}, {folder / "test"}, folder / "run", TinyOptions(120), false);
+      TrainTeacher({folder / "train"}, {folder / "test"}, folder / "run", TinyOptions(200), false);
   ASSERT_TRUE(result.score.has_value());
   EXPECT_GT(result.score->miou, 0.7);
   EXPECT_GT(result.score->color_accuracy, 0.9);

@@ -171,9 +171,11 @@ TextNetwork::TextNetwork(const EmbeddedNetworkShape& shape, uint64_t seed) : sha
   }
   norm("norm");
   normal("head", shape.dimension, width, spread);
+  parameters_.AddBuffer("mean", at::zeros({shape.dimension}));
+  parameters_.AddBuffer("variance", at::ones({shape.dimension}));
 }
 
-at::Tensor TextNetwork::Forward(std::span<const std::vector<int>> phrases) const {
+at::Tensor TextNetwork::Forward(std::span<const std::vector<int>> phrases, bool training) const {
   const int64_t count = static_cast<int64_t>(phrases.size());
   size_t longest = 1;
   for (const auto& ids : phrases) {
@@ -215,7 +217,10 @@ at::Tensor TextNetwork::Forward(std::span<const std::vector<int>> phrases) const
   }
   const at::Tensor weights = there.to(at::kFloat).unsqueeze(2);
   const at::Tensor mean = (norm("norm", x) * weights).sum(1) / weights.sum(1);
-  return Unit(at::linear(mean, of.Get("head")), 1);
+  return Unit(at::batch_norm(at::linear(mean, of.Get("head")), {}, {}, of.Get("mean"),
+                             of.Get("variance"), training, kMomentum, kVarianceFloor,
+                             /*cudnn_enabled=*/false),
+              1);
 }
 
 }  // namespace athanor

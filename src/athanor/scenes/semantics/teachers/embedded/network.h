@@ -67,13 +67,16 @@ class ImageNetwork {
 };
 
 // A small transformer (Vaswani et al. 2017, layers normalised first) over words and their places;
-// the mean of its outputs becomes the phrase's vector.
+// the mean of its outputs becomes the phrase's vector. Before it is brought to length 1, each of
+// its numbers is brought to mean 0 and deviation 1 over phrases: else, while pictures still look
+// all alike to their network, all phrases move towards them together and hardly part again.
 class TextNetwork {
  public:
   TextNetwork(const EmbeddedNetworkShape& shape, uint64_t seed);
 
   // Per phrase, ids of words (at least one; those past kMaxPromptWords are dropped). [P,D] unit.
-  at::Tensor Forward(std::span<const std::vector<int>> phrases) const;
+  // `training`: mean and deviation of these phrases, which the running ones follow.
+  at::Tensor Forward(std::span<const std::vector<int>> phrases, bool training) const;
 
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }

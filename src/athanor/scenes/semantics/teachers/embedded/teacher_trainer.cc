@@ -18,8 +18,8 @@ namespace {
 constexpr int kCropsOfPicture = 2;
 constexpr int64_t kWarmup = 150;
 constexpr double kAverageDecay = 0.998;
-// Of the rate. At 0.5 the layers outgrow the words within a hundred steps, and all phrases become
-// one vector (mean cosine 0.9).
+// Of the rate. At 0.5 the layers outgrow the words within a hundred steps, and the phrases' mean
+// cosine was 0.9.
 constexpr double kTextRate = 0.15;
 
 EmbeddedNetworkShape WithWords(EmbeddedNetworkShape shape, const Vocabulary& vocabulary) {
@@ -152,7 +152,7 @@ TrainStepReport TeacherTrainer::Step() {
   const at::Tensor pixels = features.permute({0, 2, 3, 1})
                                 .reshape({crops * cells * cells, shape_.dimension})
                                 .index_select(0, index);
-  const at::Tensor texts = text_.Forward(prompts);
+  const at::Tensor texts = text_.Forward(prompts, /*training=*/true);
   const int64_t phrases = static_cast<int64_t>(set.phrases.size());
   const DescriptionLoss loss = ComputeDescriptionLoss(
       pixels, texts.narrow(0, 0, phrases), texts.select(0, phrases), kDescriptionScale, targets);
@@ -222,8 +222,10 @@ void TeacherTrainer::Restore(const SafeTensors& file, std::string_view where) {
 SafeTensors TeacherTrainer::Export() const {
   SafeTensors file;
   average_image_.SaveFolded(&file);
-  for (const auto& [name, tensor] : average_text_.parameters().trained()) {
-    file.tensors.emplace_back("text." + name, tensor.detach().to(at::kHalf).contiguous());
+  SafeTensors text;
+  average_text_.parameters().Save("text.", &text);
+  for (const auto& [name, tensor] : text.tensors) {
+    file.tensors.emplace_back(name, tensor.to(at::kHalf).contiguous());
   }
   DescribeEmbedded(shape_, vocabulary_, &file);
   file.metadata["scale"] = std::to_string(kDescriptionScale);
