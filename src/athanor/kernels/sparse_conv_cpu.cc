@@ -97,7 +97,7 @@ void SparseConvForwardCpu(const SparseConvForwardArgs& args) {
   const auto& tiles = weights.precision() == ConvPrecision::kBfloat16 ? kernels.bfloat16_tiles
                                                                       : kernels.float_tiles;
   // All panels of a block find its inputs in cache; they are shared out where blocks are few.
-  constexpr int kTasksPerThread = 8;
+  constexpr int kTasksPerThread = 32;
   const int groups = blocks >= int64_t{kTasksPerThread} * NumThreads() ? 1 : panels;
   const size_t row_bytes = static_cast<size_t>(weights.in_channels()) *
                            (weights.precision() == ConvPrecision::kBfloat16 ? 2 : 4);

@@ -149,7 +149,7 @@ TEST(KernelMap, EqualsTheOracle) {
     std::vector<int32_t> rank;
     const auto cells = SomeCells(n, span);
     const VoxelSet set = MakeVoxelSet(cells.data(), n, &rank);
-    for (const int size : {1, 3, 5}) {
+    for (const int size : {1, 3, 5, 7}) {
       EXPECT_EQ(PairsOf(SubmanifoldMapCpu(set, size)), ExpectedPairs(set, set, size, 1));
     }
     for (const auto& [size, stride] : {std::pair{2, 2}, {3, 2}, {3, 3}, {1, 2}}) {

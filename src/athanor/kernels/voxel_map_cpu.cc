@@ -88,91 +88,126 @@ constexpr int BitOfPlace(int x, int y, int z) {
   return (x & 1) << 2 | (y & 1) << 1 | (z & 1) | (x & 2) << 4 | (y & 2) << 3 | (z & 2) << 2;
 }
 
-// A 4x4x4 block and the cells around it: the number of each voxel, and a row of bits along z for
-// each (x,y). A voxel's neighbours are then a few bits of a few rows.
-class NeighborWindow {
- public:
-  explicit NeighborWindow(int reach) : reach_(reach), side_(4 + 2 * reach) {
+// What a window of this reach around a 4x4x4 block looks up, direction by direction of 27.
+template <int kReach>
+struct WindowTables {
+  static constexpr int kSide = 4 + 2 * kReach;
+  // Where the block in a direction from the block at a bit of its region is: a region, and a bit.
+  std::array<std::array<uint8_t, 27>, 64> region, bit;
+  // Where the cells of that block lie in the window: row (x,y), and z. Row -1: outside.
+  std::array<std::array<int8_t, 64>, 27> row, z;
+
+  constexpr WindowTables() : region(), bit(), row(), z() {
     for (int n = 0; n < 27; ++n) {
-      for (int bit = 0; bit < 64; ++bit) {
-        bool inside = true;
-        for (int axis = 0; axis < 3; ++axis) {
-          const int at = kPlaces.at[bit][axis] + 4 * Direction(n, axis);
-          inside = inside && at >= -reach && at < 4 + reach;
-        }
-        if (inside) halo_[n] |= uint64_t{1} << bit;
+      const int dx = n / 9 - 1, dy = n / 3 % 3 - 1, dz = n % 3 - 1;
+      for (int b = 0; b < 64; ++b) {
+        const auto& at = kPlaces.at[b];
+        const int bx = at[0] + dx, by = at[1] + dy, bz = at[2] + dz;  // -1 .. 4
+        region[b][n] = static_cast<uint8_t>((((bx + 4) / 4) * 3 + (by + 4) / 4) * 3 + (bz + 4) / 4);
+        bit[b][n] = static_cast<uint8_t>(BitOfPlace(bx & 3, by & 3, bz & 3));
+        const int x = at[0] + 4 * dx + kReach, y = at[1] + 4 * dy + kReach;
+        const int along = at[2] + 4 * dz + kReach;
+        const bool inside =
+            x >= 0 && x < kSide && y >= 0 && y < kSide && along >= 0 && along < kSide;
+        row[n][b] = static_cast<int8_t>(inside ? x * kSide + y : -1);
+        z[n][b] = static_cast<int8_t>(along);
       }
     }
   }
+};
+template <int kReach>
+constexpr WindowTables<kReach> kWindowTables;
 
+// A 4x4x4 block and the cells around it: the number of each voxel, and a row of bits along z for
+// each (x,y). A voxel's neighbours are then a few bits of a few rows.
+template <int kReach>
+class NeighborWindow {
+ public:
   void Fill(const VoxelSet& voxels, const VoxelSet::Node& center) {
-    std::fill_n(rows_.begin(), side_ * side_, 0);
+    const auto& tables = kWindowTables<kReach>;
+    rows_.fill(0);
     if (!has_region_ || center.key >> 6 != region_) FindRegions(voxels, center.key >> 6);
-    const auto& place = kPlaces.at[center.key & 63];
+    const auto& region_of = tables.region[center.key & 63];
+    const auto& bit_of = tables.bit[center.key & 63];
     for (int n = 0; n < 27; ++n) {
-      const int dx = Direction(n, 0), dy = Direction(n, 1), dz = Direction(n, 2);
-      // Coordinates of the neighbouring block from the region's corner: -1 .. 4.
-      const int bx = place[0] + dx, by = place[1] + dy, bz = place[2] + dz;
-      const VoxelSet::Node* region =
-          regions_[(((bx + 4) >> 2) * 3 + ((by + 4) >> 2)) * 3 + ((bz + 4) >> 2)];
+      const VoxelSet::Node* region = regions_[region_of[n]];
       if (region == nullptr) continue;
-      const int32_t found = region->Find(BitOfPlace(bx, by, bz));
+      const int32_t found = region->Find(bit_of[n]);
       if (found < 0) continue;
       const VoxelSet::Node& block = voxels.blocks()[found];
       int32_t number = block.first;
       for (uint64_t bits = block.mask; bits != 0; bits &= bits - 1, ++number) {
         const int bit = std::countr_zero(bits);
-        if ((halo_[n] >> bit & 1) == 0) continue;
-        const int x = kPlaces.at[bit][0] + 4 * dx + reach_;
-        const int y = kPlaces.at[bit][1] + 4 * dy + reach_;
-        const int z = kPlaces.at[bit][2] + 4 * dz + reach_;
-        rows_[x * side_ + y] |= 1u << z;
-        numbers_[(x * side_ + y) * side_ + z] = number;
+        const int row = tables.row[n][bit];
+        if (row < 0) continue;
+        rows_[row] |= 1u << tables.z[n][bit];
+        numbers_[row * kSide + tables.z[n][bit]] = number;
       }
     }
   }
 
   // Adds the pairs of the voxel at `bit` of the centre.
   void AddPairs(int bit, int output, BlockBuilder* builder) const {
-    const int size = 2 * reach_ + 1;
-    const int x0 = kPlaces.at[bit][0], y0 = kPlaces.at[bit][1], z0 = kPlaces.at[bit][2];
-    for (int x = 0; x < size; ++x) {
-      for (int y = 0; y < size; ++y) {
-        const int row = (x0 + x) * side_ + y0 + y;
-        uint32_t bits = rows_[row] >> z0 & ((1u << size) - 1);
+    constexpr int kSize = 2 * kReach + 1;
+    const auto& at = kPlaces.at[bit];
+#pragma GCC unroll 8
+    for (int x = 0; x < kSize; ++x) {
+#pragma GCC unroll 8
+      for (int y = 0; y < kSize; ++y) {
+        const int row = (at[0] + x) * kSide + at[1] + y;
+        uint32_t bits = rows_[row] >> at[2] & ((1u << kSize) - 1);
         for (; bits != 0; bits &= bits - 1) {
           const int z = std::countr_zero(bits);
-          builder->Add((x * size + y) * size + z, numbers_[row * side_ + z0 + z], output);
+          builder->Add((x * kSize + y) * kSize + z, numbers_[row * kSide + at[2] + z], output);
         }
       }
     }
   }
 
  private:
-  static constexpr int kMaxSide = 4 + 2 * (kMaxKernelSize / 2);
-  static int Direction(int n, int axis) {
-    return (axis == 0 ? n / 9 : axis == 1 ? n / 3 % 3 : n % 3) - 1;
-  }
+  static constexpr int kSide = 4 + 2 * kReach;
 
   void FindRegions(const VoxelSet& voxels, uint64_t region) {
     has_region_ = true, region_ = region;
     const VoxelCell corner = CellOfKey(region << 12);
     for (int n = 0; n < 27; ++n) {
       regions_[n] = voxels.FindRegion(
-          VoxelKey({corner.batch, corner.x + 16 * Direction(n, 0), corner.y + 16 * Direction(n, 1),
-                    corner.z + 16 * Direction(n, 2)}) >>
+          VoxelKey({corner.batch, corner.x + 16 * (n / 9 - 1), corner.y + 16 * (n / 3 % 3 - 1),
+                    corner.z + 16 * (n % 3 - 1)}) >>
           12);
     }
   }
 
-  int reach_, side_;
   bool has_region_ = false;
   uint64_t region_ = 0;  // whose neighbours are at hand
-  std::array<const VoxelSet::Node*, 27> regions_ = {};
-  std::array<uint64_t, 27> halo_ = {};  // cells of each neighbouring block that are in reach
-  std::array<uint32_t, kMaxSide * kMaxSide> rows_;
-  std::array<int32_t, kMaxSide * kMaxSide * kMaxSide> numbers_;
+  std::array<const VoxelSet::Node*, 27> regions_;
+  std::array<uint32_t, kSide * kSide> rows_;
+  std::array<int32_t, kSide * kSide * kSide> numbers_;
 };
+
+template <int kReach>
+KernelMap SubmanifoldMapOfReach(const VoxelSet& voxels) {
+  constexpr int kVolume = (2 * kReach + 1) * (2 * kReach + 1) * (2 * kReach + 1);
+  const auto& blocks = voxels.blocks();
+  return BuildMap(voxels.size(), voxels.size(), kVolume, [&](int64_t b, BlockBuilder* builder) {
+    const auto begin = static_cast<int32_t>(b * kMapBlock);
+    const auto end = static_cast<int32_t>(std::min<int64_t>(voxels.size(), begin + kMapBlock));
+    // The block of cells that voxel `begin` is in.
+    auto cells = std::upper_bound(blocks.begin(), blocks.end(), begin,
+                                  [](int32_t v, const auto& block) { return v < block.first; }) -
+                 1;
+    NeighborWindow<kReach> window;
+    for (; cells != blocks.end() && cells->first < end; ++cells) {
+      window.Fill(voxels, *cells);
+      int32_t voxel = cells->first;
+      for (uint64_t bits = cells->mask; bits != 0; bits &= bits - 1, ++voxel) {
+        if (voxel >= begin && voxel < end) {
+          window.AddPairs(std::countr_zero(bits), voxel - begin, builder);
+        }
+      }
+    }
+  });
+}
 
 int FloorDiv(int a, int b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
 
@@ -196,29 +231,17 @@ int64_t KernelMap::num_pairs() const {
 
 KernelMap SubmanifoldMapCpu(const VoxelSet& voxels, int kernel_size) {
   CheckKernel(kernel_size, 1);
-  if (kernel_size == 1) return IdentityMap(voxels.size());
-  const int volume = kernel_size * kernel_size * kernel_size;
-  const auto& blocks = voxels.blocks();
-  const NeighborWindow empty(kernel_size / 2);
-  const auto fill = [&](int64_t b, BlockBuilder* builder) {
-    const auto begin = static_cast<int32_t>(b * kMapBlock);
-    const auto end = static_cast<int32_t>(std::min<int64_t>(voxels.size(), begin + kMapBlock));
-    // The block of cells that voxel `begin` is in.
-    auto cells = std::upper_bound(blocks.begin(), blocks.end(), begin,
-                                  [](int32_t v, const auto& block) { return v < block.first; }) -
-                 1;
-    NeighborWindow window = empty;
-    for (; cells != blocks.end() && cells->first < end; ++cells) {
-      window.Fill(voxels, *cells);
-      int32_t voxel = cells->first;
-      for (uint64_t bits = cells->mask; bits != 0; bits &= bits - 1, ++voxel) {
-        if (voxel >= begin && voxel < end) {
-          window.AddPairs(std::countr_zero(bits), voxel - begin, builder);
-        }
-      }
-    }
-  };
-  return BuildMap(voxels.size(), voxels.size(), volume, fill);
+  static_assert(kMaxKernelSize == 7);
+  switch (kernel_size) {
+    case 1:
+      return IdentityMap(voxels.size());
+    case 3:
+      return SubmanifoldMapOfReach<1>(voxels);
+    case 5:
+      return SubmanifoldMapOfReach<2>(voxels);
+    default:
+      return SubmanifoldMapOfReach<3>(voxels);
+  }
 }
 
 VoxelSet StridedVoxelsCpu(const VoxelSet& inputs, int kernel_size, int stride) {
