@@ -24,6 +24,8 @@ CommandAction SetUpEvalCompare(CLI::App& app);
 CommandAction SetUpEvalRobustness(CLI::App& app);
 CommandAction SetUpSimRoom(CLI::App& app);
 CommandAction SetUpSimStreet(CLI::App& app);
+CommandAction SetUpSemanticDistill(CLI::App& app);
+CommandAction SetUpSemanticPredict(CLI::App& app);
 CommandAction SetUpDoctor(CLI::App& app);
 CommandAction SetUpDemo(CLI::App& app);
 

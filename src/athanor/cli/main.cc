@@ -50,6 +50,9 @@ const Command kCommands[] = {
     {"sim", "street",
      "Simulate driving logs: streets, traffic, cameras and LiDAR, with exact truth",
      SetUpSimStreet},
+    {"semantic", "distill", "Teach a 3D network the features of many scenes", SetUpSemanticDistill},
+    {"semantic", "predict", "Give a scene without photographs the features of a 3D network",
+     SetUpSemanticPredict},
     {"", "demo", "Make a small capture, reconstruct it, score it and show it", SetUpDemo},
     {"", "doctor", "Say what this machine offers, and test every kernel on it", SetUpDoctor},
 };
@@ -59,6 +62,7 @@ const std::map<std::string, std::string> kGroupHelp = {
     {"eval", "What scores mean"},
     {"log", "Driving logs of the public formats"},
     {"scene", "Photographs to 3D Gaussian scenes, and what to do with them"},
+    {"semantic", "Words for scenes: features of 2D models on Gaussians, and questions to them"},
     {"sim", "Simulated worlds with exact truth"},
 };
 
