@@ -73,7 +73,7 @@ def load(network, tensors):
             getattr(modules[norm], field).data = tensors[f"{ours}.norm.{field}"]
 
 
-def measure(run, times=5):
+def measure(run, times=3):
     seconds = []
     for _ in range(times + 1):
         start = time.perf_counter()
@@ -100,12 +100,12 @@ with torch.no_grad():
         same = (tensors[name].argmax(1) == output.argmax(1)).float().mean()
         print(f"{name}: largest difference {error.max() / scale:.2e} of the largest value, "
               f"root mean square {error.square().mean().sqrt() / output.square().mean().sqrt():.2e}"
-              f", same class {100 * same:.2f} %")
-    print("MinkUNet34A forward, MinkowskiEngine:", measure(forward))
+              f", same class {100 * same:.2f} %", flush=True)
+    print("MinkUNet34A forward, MinkowskiEngine:", measure(forward), flush=True)
     convolution = ME.MinkowskiConvolution(64, 64, kernel_size=3, dimension=3)
     features = torch.rand(len(cells), 64)
     print("submanifold 3x3x3, 64 to 64, with its map:",
-          measure(lambda: convolution(ME.SparseTensor(features, coordinates=cells))))
+          measure(lambda: convolution(ME.SparseTensor(features, coordinates=cells))), flush=True)
     again = ME.SparseTensor(features, coordinates=cells)
     convolution(again)
     print("the same, map at hand:", measure(lambda: convolution(again)))
