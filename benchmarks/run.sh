@@ -13,6 +13,9 @@ echo "commit: $(git rev-parse --short HEAD 2>/dev/null || echo none)"
 echo
 "$build"/benchmarks/kernels_benchmark --benchmark_min_time=1
 echo
+"$build"/benchmarks/sparse_conv_benchmark
+"$build"/benchmarks/sparse_network_benchmark
+echo
 "$build"/benchmarks/evaluation_benchmark
 echo
 arguments=(--iterations "${ITERATIONS:-300}")

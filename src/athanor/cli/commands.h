@@ -36,6 +36,8 @@ CommandAction SetUpSimRoom(CLI::App& app);
 CommandAction SetUpSimStreet(CLI::App& app);
 CommandAction SetUpModelsList(CLI::App& app);
 CommandAction SetUpModelsFetch(CLI::App& app);
+CommandAction SetUpSemanticDistill(CLI::App& app);
+CommandAction SetUpSemanticPredict(CLI::App& app);
 CommandAction SetUpDoctor(CLI::App& app);
 CommandAction SetUpDemo(CLI::App& app);
 

@@ -1,0 +1,390 @@
+#include "athanor/scenes/semantics/network/distill.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "athanor/base/error.h"
+#include "athanor/base/files.h"
+#include "athanor/base/log.h"
+#include "athanor/base/parallel.h"
+#include "athanor/base/progress.h"
+#include "athanor/nn/adamw.h"
+#include "athanor/nn/mink_unet.h"
+#include "athanor/scenes/gaussians/run_folder.h"
+#include "athanor/scenes/semantics/network/network_inputs.h"
+#include "athanor/scenes/semantics/network/scene_transform.h"
+
+namespace athanor {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kNetworkFile = "network.safetensors";
+
+ConvPrecision PrecisionFromName(const std::string& name) {
+  ATHANOR_CHECK(name == "float32" || name == "bfloat16",
+                "precision: expected float32 or bfloat16, found '", name, "'");
+  return name == "float32" ? ConvPrecision::kFloat32 : ConvPrecision::kBfloat16;
+}
+
+// What features mean: the same for all scenes of a run.
+struct FeatureSpace {
+  int dimension = 0;
+  std::string text_space, teacher_key;
+  bool operator==(const FeatureSpace&) const = default;
+};
+
+FeatureSpace SpaceOf(const SemanticField& field) {
+  return {field.dimension(), field.text_space, field.teacher_key};
+}
+
+struct LoadedScene {
+  GaussianCloud cloud;
+  SemanticField field;
+};
+
+LoadedScene Load(const DistillScene& scene) {
+  LoadedScene loaded;
+  loaded.cloud = ReadGaussians(scene.scene_file);
+  loaded.field = ReadSemanticField(scene.field_file);
+  loaded.field.CheckScene(scene.scene_file, loaded.cloud.size(), scene.field_file.string());
+  return loaded;
+}
+
+// Reads every scene once, so that what is wrong is said before hours have passed.
+FeatureSpace CheckScenes(const std::vector<DistillScene>& scenes) {
+  ATHANOR_CHECK(!scenes.empty(), "distillation: expected at least one scene, found none");
+  FeatureSpace space;
+  for (size_t i = 0; i < scenes.size(); ++i) {
+    const LoadedScene loaded = Load(scenes[i]);
+    const FeatureSpace found = SpaceOf(loaded.field);
+    if (i == 0) space = found;
+    ATHANOR_CHECK(found == space, scenes[i].field_file.string(),
+                  ": expected features like those of ", scenes[0].field_file.string(), " (",
+                  space.dimension, " numbers, text space '", space.text_space, "', teacher '",
+                  space.teacher_key, "'), found ", found.dimension, ", '", found.text_space, "', '",
+                  found.teacher_key, "'");
+    ATHANOR_CHECK(loaded.field.num_seen() > 0, scenes[i].field_file.string(),
+                  ": no Gaussian was seen by any view");
+  }
+  return space;
+}
+
+class Trainer {
+ public:
+  Trainer(std::vector<DistillScene> scenes, const FeatureSpace& space,
+          const DistillOptions& options)
+      : scenes_(std::move(scenes)),
+        options_(options),
+        input_(NetworkInputFromName(options.input)),
+        precision_(PrecisionFromName(options.precision)),
+        network_(NamedMinkUNet(options.network, NumInputChannels(input_), space.dimension),
+                 static_cast<uint64_t>(options.seed)),
+        parameters_(Trained(network_)),
+        optimizer_(&parameters_,
+                   {.beta2 = 0.999, .weight_decay = options.weight_decay, .clip_norm = 0}) {}
+
+  int64_t step() const { return step_; }
+  int64_t steps() const { return int64_t{options_.epochs} * std::ssize(scenes_); }
+  double loss() const { return loss_; }
+  double rate() const { return WarmupStableDecay(step_, steps(), 0, 1, options_.lr); }
+  double epoch_loss() const { return count_ > 0 ? sum_ / static_cast<double>(count_) : 0; }
+  const MinkUNet& network() const { return network_; }
+
+  void Step();
+  SafeTensors State() const;
+  void Restore(const fs::path& checkpoint);
+
+ private:
+  static Parameters Trained(const MinkUNet& network) {
+    Parameters parameters;
+    for (const auto& [name, tensor] : network.Parameters()) parameters.Add(name, tensor);
+    return parameters;
+  }
+  // Everything random about a step comes from here: what a run does next depends on the number of
+  // the step alone.
+  Random RandomAt(int64_t number) const {
+    return Random(MixBits(static_cast<uint64_t>(options_.seed)) ^ static_cast<uint64_t>(number));
+  }
+  const LoadedScene& SceneAt(int64_t step);
+
+  std::vector<DistillScene> scenes_;
+  DistillOptions options_;
+  NetworkInput input_;
+  ConvPrecision precision_;
+  MinkUNet network_;
+  Parameters parameters_;
+  AdamW optimizer_;
+  LoadedScene loaded_;
+  int loaded_index_ = -1;
+  int64_t step_ = 0;
+  double loss_ = 0;
+  double sum_ = 0;  // of the losses of this epoch
+  int64_t count_ = 0;
+};
+
+// Every epoch takes the scenes in an order of its own.
+const LoadedScene& Trainer::SceneAt(int64_t step) {
+  const auto n = static_cast<int64_t>(scenes_.size());
+  std::vector<int> order(n);
+  std::iota(order.begin(), order.end(), 0);
+  Random random = RandomAt(-1 - step / n);
+  for (auto i = static_cast<uint32_t>(n); i > 1; --i) {
+    std::swap(order[i - 1], order[random.Below(i)]);
+  }
+  const int index = order[step % n];
+  if (index != loaded_index_) loaded_ = Load(scenes_[index]);
+  loaded_index_ = index;
+  return loaded_;
+}
+
+void Trainer::Step() {
+  const LoadedScene& scene = SceneAt(step_);
+  if (step_ % std::ssize(scenes_) == 0) sum_ = 0, count_ = 0;
+  Random random = RandomAt(step_);
+  const int64_t n = scene.cloud.size(), wanted = std::min(n, options_.subset);
+  // A sample without repetition, in the scene's order: each Gaussian in turn, with the odds that
+  // fill what is left to choose.
+  std::vector<int64_t> rows;
+  for (int64_t i = 0; i < n && std::ssize(rows) < wanted; ++i) {
+    if (random.Below(static_cast<uint32_t>(n - i)) < static_cast<uint32_t>(wanted) - rows.size()) {
+      rows.push_back(i);
+    }
+  }
+  GaussianCloud cloud = SelectGaussians(scene.cloud, rows);
+  AugmentCloud({options_.rotate, options_.mirror, options_.resize, options_.elastic}, &random,
+               &cloud);
+  int shift[3];
+  for (int& s : shift) {
+    s = static_cast<int>(random.Below(static_cast<uint32_t>(options_.translate_voxels) + 1));
+  }
+  const NetworkSample sample = MakeNetworkSample(cloud, input_, options_.voxel_size, shift);
+
+  std::vector<int64_t> seen_rows, places;  // in the scene, and in the sample
+  const auto* seen = scene.field.seen.data_ptr<uint8_t>();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (seen[rows[i]] == 0) continue;
+    seen_rows.push_back(rows[i]);
+    places.push_back(static_cast<int64_t>(i));
+  }
+  const double rate = this->rate();
+  loss_ = 0;
+  if (!places.empty()) {
+    const at::Tensor target = scene.field.features.Decode(at::tensor(seen_rows, at::kLong));
+    const at::Tensor voxels =
+        sample.voxel_of_gaussian.index_select(0, at::tensor(places, at::kLong));
+    const at::Tensor answer = network_.Forward(sample.voxels, /*training=*/true, precision_);
+    // 1 - cosine, the mean over the Gaussians that some view saw. All of a voxel share its answer,
+    // so that their targets are added up first.
+    const at::Tensor target_sum =
+        at::zeros_like(answer, at::TensorOptions().requires_grad(false))
+            .index_add(0, voxels, target / target.norm(2, 1, true).clamp_min(1e-12));
+    const at::Tensor unit = answer / answer.norm(2, 1, true).clamp_min(1e-12);
+    const at::Tensor loss = 1 - (unit * target_sum).sum() / static_cast<double>(places.size());
+    loss.backward();
+    loss_ = loss.item<double>();
+    ATHANOR_CHECK(std::isfinite(loss_), "distillation: the loss of step ", step_, " (",
+                  scenes_[loaded_index_].scene_file.string(), ") is not finite");
+    optimizer_.Step(rate);
+    sum_ += loss_, ++count_;
+  }
+  ++step_;
+}
+
+SafeTensors Trainer::State() const {
+  SafeTensors content = network_.ToSafeTensors();
+  optimizer_.Save("", &content);
+  content.tensors.emplace_back("epoch.sum", at::full({1}, sum_, at::kDouble));
+  content.tensors.emplace_back("epoch.count", at::full({1}, count_, at::kLong));
+  content.metadata["step"] = StrCat(step_);
+  return content;
+}
+
+void Trainer::Restore(const fs::path& checkpoint) {
+  const std::string where = checkpoint.string();
+  const SafeTensors content = ReadSafeTensors(checkpoint);
+  network_.SetState(content, where);
+  optimizer_.Load("", content, where);
+  sum_ = content.Get("epoch.sum", where).item<double>();
+  count_ = content.Get("epoch.count", where).item<int64_t>();
+  const auto step = content.metadata.find("step");
+  ATHANOR_CHECK(step != content.metadata.end(), where, ": expected metadata 'step', found none");
+  step_ = std::stoll(step->second);
+}
+
+void WriteRun(const fs::path& folder, const std::vector<DistillScene>& scenes,
+              const DistillOptions& options) {
+  MakeFolder(folder / "checkpoints");
+  DistillOptions copy = options;
+  WriteFile(folder / "config.toml", Describe(copy).ToToml());
+  nlohmann::ordered_json run = {{"kind", "semantic distill"}, {"threads", NumThreads()}};
+  run["scenes"] = nlohmann::ordered_json::array();
+  for (const DistillScene& scene : scenes) {
+    run["scenes"].push_back({{"scene", fs::absolute(scene.scene_file).string()},
+                             {"features", fs::absolute(scene.field_file).string()}});
+  }
+  WriteFile(folder / "run.json", run.dump(2) + "\n");
+}
+
+std::vector<DistillScene> ReadRunScenes(const fs::path& folder) {
+  const fs::path path = folder / "run.json";
+  ATHANOR_CHECK(fs::exists(path), folder.string(),
+                ": expected a run folder with run.json, found none");
+  const auto run = nlohmann::json::parse(ReadFile(path), nullptr, /*allow_exceptions=*/false);
+  ATHANOR_CHECK(run.is_object() && run.value("kind", "") == "semantic distill" &&
+                    run.contains("scenes") && run["scenes"].is_array(),
+                path.string(), ": expected the run of a distillation with 'scenes'");
+  std::vector<DistillScene> scenes;
+  for (const auto& scene : run["scenes"]) {
+    ATHANOR_CHECK(scene.is_object() && scene.contains("scene") && scene["scene"].is_string() &&
+                      scene.contains("features") && scene["features"].is_string(),
+                  path.string(), ": scene ", scenes.size(), ": expected 'scene' and 'features'");
+    scenes.push_back({scene["scene"].get<std::string>(), scene["features"].get<std::string>()});
+  }
+  return scenes;
+}
+
+}  // namespace
+
+OptionList Describe(DistillOptions& o) {
+  OptionList list;
+  list.Add("network", &o.network, "size of the sparse U-Net", {.choices = {"14A", "18A", "34A"}});
+  list.Add("input", &o.input,
+           "what it sees: all of a Gaussian (56 numbers), or position and base colour (6)",
+           {.choices = {"gaussian", "color"}});
+  list.Add("voxel", &o.voxel_size, "side of a voxel, scene units (metres)",
+           {.min = 1e-6, .max = 1e6});
+  list.Add("epochs", &o.epochs, "times that every scene is seen", {.min = 1});
+  list.Add("subset", &o.subset, "Gaussians of a step, drawn at random", {.min = 1, .max = 1e8});
+  list.Add("lr", &o.lr, "learning rate of AdamW at the start; a cosine takes it to 0", {.min = 0});
+  list.Add("weight-decay", &o.weight_decay, "of AdamW", {.min = 0});
+  list.Add("translate", &o.translate_voxels, "move a scene by 0 to this many voxels",
+           {.min = 0, .max = 10000});
+  list.Add("rotate", &o.rotate, "turn it: any angle about z (up), a little about x and y");
+  list.Add("mirror", &o.mirror, "mirror it in x and y, each half of the time");
+  list.Add("resize", &o.resize, "scale it by 0.9 to 1.1");
+  list.Add("elastic", &o.elastic, "bend it smoothly");
+  list.Add("precision", &o.precision, "of the convolutions", {.choices = {"float32", "bfloat16"}});
+  list.Add("seed", &o.seed, "of everything random");
+  list.Add("checkpoint-every", &o.checkpoint_every,
+           "steps between checkpoints; 0 = only at the end", {.min = 0});
+  list.Add("metrics-every", &o.metrics_every, "steps between lines of metrics.jsonl", {.min = 1});
+  return list;
+}
+
+DistillResult Distill(const std::vector<DistillScene>& given_scenes, const fs::path& run_folder,
+                      const DistillOptions& given_options, bool resume,
+                      const std::function<bool()>& stop) {
+  const auto start = std::chrono::steady_clock::now();
+  const RunFolder run(run_folder);
+  DistillOptions options = given_options;
+  std::vector<DistillScene> scenes = given_scenes;
+  if (resume) {
+    scenes = ReadRunScenes(run_folder);
+    Describe(options).ReadToml(run_folder / "config.toml");
+  } else {
+    run.CheckFree();
+  }
+  const FeatureSpace space = CheckScenes(scenes);
+  Trainer trainer(scenes, space, options);
+  // Only now is something written: a wrong path or option leaves no folder behind.
+  if (!resume) WriteRun(run_folder, scenes, options);
+  SetLogFile(run_folder / "log.txt");
+  struct CloseLog {
+    ~CloseLog() { SetLogFile({}); }
+  } close_log;
+  const auto checkpoint = run.NewestCheckpoint();
+  if (resume && checkpoint) {
+    trainer.Restore(*checkpoint);
+    LogInfo(StrCat("resumed from ", checkpoint->string(), " at step ", trainer.step()));
+  }
+  run.TruncateMetrics(trainer.step());
+  LogInfo(StrCat(scenes.size(), " scenes, ", space.dimension, " numbers per feature, ",
+                 NumThreads(), " threads"));
+
+  DistillResult result;
+  {
+    Progress progress("distilling", trainer.steps(), trainer.step());
+    while (trainer.step() < trainer.steps()) {
+      const double rate = trainer.rate();
+      trainer.Step();
+      const int64_t step = trainer.step();
+      char number[32];
+      std::snprintf(number, sizeof number, "loss %.4f", trainer.epoch_loss());
+      progress.Update(step, number);
+      const bool last = step == trainer.steps();
+      if (last || step % options.metrics_every == 0) {
+        run.AddMetrics(
+            nlohmann::json({{"step", step}, {"loss", trainer.loss()}, {"lr", rate}}).dump());
+      }
+      result.interrupted = !last && stop && stop();
+      if (last || result.interrupted ||
+          (options.checkpoint_every > 0 && step % options.checkpoint_every == 0)) {
+        run.SaveCheckpoint(step, trainer.State());
+      }
+      if (result.interrupted) break;
+    }
+  }
+  result.step = trainer.step();
+  result.loss = trainer.epoch_loss();
+  if (!result.interrupted) {
+    SafeTensors network = trainer.network().ToSafeTensors();
+    network.metadata["input"] = options.input;
+    network.metadata["voxel_size"] = StrCat(options.voxel_size);
+    network.metadata["text_space"] = space.text_space;
+    network.metadata["teacher_key"] = space.teacher_key;
+    WriteSafeTensors(run_folder / kNetworkFile, network);
+  }
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+SemanticField PredictField(const fs::path& scene_file, const fs::path& run_or_network,
+                           const std::string& precision) {
+  fs::path file = run_or_network;
+  if (fs::is_directory(file)) {
+    file /= kNetworkFile;
+    ATHANOR_CHECK(fs::exists(file), run_or_network.string(),
+                  ": expected a finished distillation with ", kNetworkFile,
+                  ", found none; go on with --resume");
+  }
+  const std::string where = file.string();
+  const SafeTensors content = ReadSafeTensors(file);
+  const MinkUNet network = MinkUNet::FromSafeTensors(content, where);
+  const auto metadata = [&](const std::string& key) {
+    const auto found = content.metadata.find(key);
+    ATHANOR_CHECK(found != content.metadata.end(), where, ": expected metadata '", key,
+                  "', found none");
+    return found->second;
+  };
+  const NetworkInput input = NetworkInputFromName(metadata("input"));
+  ATHANOR_CHECK(network.options().in_channels == NumInputChannels(input), where, ": expected ",
+                NumInputChannels(input), " input channels for input '", metadata("input"),
+                "', found ", network.options().in_channels);
+  const double voxel_size = std::strtod(metadata("voxel_size").c_str(), nullptr);
+
+  const GaussianCloud cloud = ReadGaussians(scene_file);
+  constexpr int kNoShift[3] = {};
+  const NetworkSample sample = MakeNetworkSample(cloud, input, voxel_size, kNoShift);
+  const at::Tensor answer =
+      MinkUNetPredictor(network, PrecisionFromName(precision)).Predict(sample.voxels);
+  const at::Tensor unit = answer / answer.norm(2, 1, true).clamp_min(1e-12);
+  SemanticField field;
+  field.features =
+      FeatureTable::FromRows(unit.to(at::kHalf).index_select(0, sample.voxel_of_gaussian));
+  field.seen = at::ones({cloud.size()}, at::kByte);
+  field.agreement = at::ones({cloud.size()}, at::kFloat);
+  field.max_weight = at::ones({cloud.size()}, at::kFloat);
+  field.text_space = metadata("text_space");
+  field.teacher_key = metadata("teacher_key");
+  field.lift_mode = "network";
+  field.scene_hash = SceneFileHash(scene_file);
+  return field;
+}
+
+}  // namespace athanor

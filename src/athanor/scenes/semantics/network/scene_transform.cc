@@ -1,0 +1,186 @@
+#include "athanor/scenes/semantics/network/scene_transform.h"
+
+#include <Eigen/Dense>
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numbers>
+#include <vector>
+
+#include "athanor/base/error.h"
+#include "athanor/base/parallel.h"
+#include "athanor/kernels/spherical_harmonics_math.h"
+
+namespace athanor {
+namespace {
+
+constexpr int64_t kGrain = 4096;
+constexpr int kCoefficients = 16;
+
+// Directions spread over the sphere (Fibonacci lattice).
+std::vector<Eigen::Vector3d> Directions(int count) {
+  std::vector<Eigen::Vector3d> directions;
+  for (int i = 0; i < count; ++i) {
+    const double z = 1 - (2.0 * i + 1) / count, r = std::sqrt(1 - z * z);
+    const double angle = i * std::numbers::pi * (3 - std::sqrt(5.0));
+    directions.emplace_back(r * std::cos(angle), r * std::sin(angle), z);
+  }
+  return directions;
+}
+
+template <int kSize>
+Eigen::Matrix<double, kSize, kSize> BandRotation(const Eigen::Matrix3d& q, int first) {
+  const auto directions = Directions(64);
+  Eigen::MatrixXd before(directions.size(), kSize), after(directions.size(), kSize);
+  for (size_t i = 0; i < directions.size(); ++i) {
+    float basis[kCoefficients];
+    const Eigen::Vector3d& d = directions[i];
+    ShBasis(3, static_cast<float>(d.x()), static_cast<float>(d.y()), static_cast<float>(d.z()),
+            basis);
+    for (int k = 0; k < kSize; ++k) before(i, k) = basis[first + k];
+    const Eigen::Vector3d moved = q * d;
+    ShBasis(3, static_cast<float>(moved.x()), static_cast<float>(moved.y()),
+            static_cast<float>(moved.z()), basis);
+    for (int k = 0; k < kSize; ++k) after(i, k) = basis[first + k];
+  }
+  return after.householderQr().solve(before);
+}
+
+// The quaternion (wxyz) of the Gaussian's axes after `rotation`, which is given as a quaternion.
+void TurnQuaternion(const Eigen::Quaterniond& rotation, float* wxyz) {
+  const Eigen::Quaterniond axes(wxyz[0], wxyz[1], wxyz[2], wxyz[3]);
+  const Eigen::Quaterniond turned = rotation * axes;
+  wxyz[0] = static_cast<float>(turned.w()), wxyz[1] = static_cast<float>(turned.x());
+  wxyz[2] = static_cast<float>(turned.y()), wxyz[3] = static_cast<float>(turned.z());
+}
+
+}  // namespace
+
+ShRotation MakeShRotation(const Eigen::Matrix3d& q) {
+  return {BandRotation<3>(q, 1), BandRotation<5>(q, 4), BandRotation<7>(q, 9)};
+}
+
+void TransformCloud(const Eigen::Matrix3d& q, double scale, GaussianCloud* cloud) {
+  ATHANOR_CHECK((q * q.transpose() - Eigen::Matrix3d::Identity()).norm() < 1e-6 && scale > 0,
+                "moving a scene: expected an orthogonal matrix and a scale above 0, found scale ",
+                scale);
+  // A mirror x -> -x before a rotation. An ellipsoid's axes mirror into a left-handed frame, which
+  // is the same ellipsoid as the right-handed one with its first axis reversed: quaternion
+  // (w, x, -y, -z).
+  const bool mirrored = q.determinant() < 0;
+  Eigen::Matrix3d rotation = q;
+  if (mirrored) rotation.col(0) *= -1;
+  const Eigen::Quaterniond turn(rotation);
+  const ShRotation sh_rotation = MakeShRotation(q);
+  const auto log_scale = static_cast<float>(std::log(scale));
+  const int coefficients = cloud->sh_coefficients();
+  ParallelFor(cloud->size(), kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      Eigen::Map<Eigen::Vector3f> mean(cloud->means.data() + 3 * i);
+      mean = (scale * (q * mean.cast<double>())).cast<float>();
+      float* quat = cloud->quats.data() + 4 * i;
+      if (mirrored) quat[2] = -quat[2], quat[3] = -quat[3];
+      TurnQuaternion(turn, quat);
+      for (int axis = 0; axis < 3; ++axis) cloud->log_scales[3 * i + axis] += log_scale;
+      for (int c = 0; c < 3; ++c) {
+        float* sh = cloud->sh.data() + (3 * i + c) * coefficients;
+        const auto turn_band = [&](const auto& matrix, int first) {
+          constexpr int kSize = std::decay_t<decltype(matrix)>::RowsAtCompileTime;
+          Eigen::Map<Eigen::Matrix<float, kSize, 1>> band(sh + first);
+          band = (matrix * band.template cast<double>()).eval().template cast<float>();
+        };
+        if (cloud->sh_degree >= 1) turn_band(sh_rotation.band1, 1);
+        if (cloud->sh_degree >= 2) turn_band(sh_rotation.band2, 4);
+        if (cloud->sh_degree >= 3) turn_band(sh_rotation.band3, 9);
+      }
+    }
+  });
+}
+
+void DistortElastically(double spacing, double magnitude, Random* random, GaussianCloud* cloud) {
+  if (cloud->size() == 0) return;
+  Eigen::Array3d low = Eigen::Array3d::Constant(1e30), high = -low;
+  for (int64_t i = 0; i < cloud->size(); ++i) {
+    const Eigen::Array3d p =
+        Eigen::Map<Eigen::Vector3f>(cloud->means.data() + 3 * i).cast<double>().array();
+    low = low.min(p), high = high.max(p);
+  }
+  // A stray Gaussian must not ask for an endless grid: a coarse one does for all of such a scene.
+  constexpr double kMostCells = 128;
+  spacing = std::max(spacing, (high - low).maxCoeff() / kMostCells);
+  Eigen::Array3i size = ((high - low) / spacing).floor().cast<int>() + 3;
+  const auto at = [&](int x, int y, int z) {
+    return (static_cast<size_t>(x) * size[1] + y) * size[2] + z;
+  };
+  const size_t cells = static_cast<size_t>(size[0]) * size[1] * size[2];
+  std::array<std::vector<float>, 3> noise;
+  for (auto& component : noise) {
+    component.resize(cells);
+    for (float& v : component) v = random->Normal();
+    for (int pass = 0; pass < 6; ++pass) {
+      const int axis = pass % 3;
+      const std::vector<float> before = component;
+      for (int x = 0; x < size[0]; ++x) {
+        for (int y = 0; y < size[1]; ++y) {
+          for (int z = 0; z < size[2]; ++z) {
+            float sum = 0;
+            for (int step = -1; step <= 1; ++step) {
+              Eigen::Array3i p(x, y, z);
+              p[axis] += step;
+              if (p[axis] >= 0 && p[axis] < size[axis]) sum += before[at(p[0], p[1], p[2])];
+            }
+            component[at(x, y, z)] = sum / 3;
+          }
+        }
+      }
+    }
+  }
+  ParallelFor(cloud->size(), kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      float* mean = cloud->means.data() + 3 * i;
+      int cell[3];
+      double part[3];
+      for (int axis = 0; axis < 3; ++axis) {
+        const double place = (mean[axis] - low[axis]) / spacing;
+        cell[axis] = std::clamp(static_cast<int>(place), 0, size[axis] - 2);
+        part[axis] = place - cell[axis];
+      }
+      for (int axis = 0; axis < 3; ++axis) {
+        double sum = 0;
+        for (int corner = 0; corner < 8; ++corner) {
+          const int dx = corner >> 2, dy = corner >> 1 & 1, dz = corner & 1;
+          const double weight = (dx ? part[0] : 1 - part[0]) * (dy ? part[1] : 1 - part[1]) *
+                                (dz ? part[2] : 1 - part[2]);
+          sum += weight * noise[axis][at(cell[0] + dx, cell[1] + dy, cell[2] + dz)];
+        }
+        mean[axis] += static_cast<float>(magnitude * sum);
+      }
+    }
+  });
+}
+
+void AugmentCloud(const AugmentOptions& options, Random* random, GaussianCloud* cloud) {
+  if (options.elastic) {
+    DistortElastically(0.2, 0.4, random, cloud);
+    DistortElastically(0.8, 1.6, random, cloud);
+  }
+  // Drawn whether used or not, so that switching one off leaves the others as they were.
+  constexpr auto kPi = std::numbers::pi_v<float>;
+  const float about_x = random->Uniform(-kPi / 64, kPi / 64);
+  const float about_y = random->Uniform(-kPi / 64, kPi / 64);
+  const float about_z = random->Uniform(-kPi, kPi);
+  const bool mirror_x = random->Uniform() < 0.5f, mirror_y = random->Uniform() < 0.5f;
+  const float scale = random->Uniform(0.9f, 1.1f);
+  Eigen::Matrix3d q = Eigen::Matrix3d::Identity();
+  if (options.rotate) {
+    q = (Eigen::AngleAxisd(about_z, Eigen::Vector3d::UnitZ()) *
+         Eigen::AngleAxisd(about_y, Eigen::Vector3d::UnitY()) *
+         Eigen::AngleAxisd(about_x, Eigen::Vector3d::UnitX()))
+            .toRotationMatrix();
+  }
+  if (options.mirror && mirror_x) q.row(0) *= -1;
+  if (options.mirror && mirror_y) q.row(1) *= -1;
+  TransformCloud(q, options.resize ? scale : 1.0, cloud);
+}
+
+}  // namespace athanor
