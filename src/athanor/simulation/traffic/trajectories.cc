@@ -53,61 +53,6 @@ std::vector<Eigen::Vector3d> SmoothPath(const std::vector<RawState>& states, dou
   return path;
 }
 
-// Moves the points of a path along it, such that they go at SUMO's speeds but for a factor that
-// changes slowly with the distance. Nobody who stands moves.
-void FollowSpeeds(const std::vector<RawState>& states, double step_s,
-                  std::vector<Eigen::Vector3d>* path) {
-  const int n = static_cast<int>(path->size());
-  // Distance by SUMO, smoothed as the path is, and along the path.
-  std::vector<RawState> gone(n);
-  for (int i = 1; i < n; ++i) {
-    gone[i].position.x() =
-        gone[i - 1].position.x() +
-        0.5 * (std::max(states[i - 1].speed_mps, 0.0) + std::max(states[i].speed_mps, 0.0)) *
-            step_s;
-  }
-  const std::vector<Eigen::Vector3d> driven = SmoothPath(gone, step_s);
-  std::vector<double> along(n, 0);
-  // Ahead alone: who is moved sideways (lane changes) goes on at the same speed.
-  for (int i = 1; i < n; ++i) {
-    const Eigen::Vector3d ahead = Ahead(states[i].yaw_rad);
-    along[i] = along[i - 1] + std::max(0.0, ((*path)[i] - (*path)[i - 1]).dot(ahead));
-  }
-  const auto d = [&](int i) { return driven[i].x(); };
-  const auto excess = [&](int i) { return along[i] - d(i); };
-  // Mean over the distance; beyond the ends the difference is mirrored through them.
-  std::vector<double> wanted(n);
-  for (int i = 0, begin = 0; i < n; ++i) {
-    const double reach = 3 * kSpread_m;
-    while (d(begin) < d(i) - reach) ++begin;
-    double sum = 0, weights = 0;
-    const auto add = [&](double distance, double value, double share) {
-      const double t = distance / kSpread_m;
-      const double weight = share * std::exp(-t * t / 2);
-      sum += weight * value;
-      weights += weight;
-    };
-    for (int j = begin; j + 1 < n && d(j) <= d(i) + reach; ++j) {
-      const double share = d(j + 1) - d(j), middle = 0.5 * (d(j) + d(j + 1));
-      const double value = 0.5 * (excess(j) + excess(j + 1));
-      add(middle - d(i), value, share);
-      add(2 * d(0) - middle - d(i), 2 * excess(0) - value, share);
-      add(2 * d(n - 1) - middle - d(i), 2 * excess(n - 1) - value, share);
-    }
-    wanted[i] = d(i) + (weights > 1e-9 ? sum / weights : excess(i));
-  }
-  std::vector<Eigen::Vector3d> moved(n);
-  double last = 0;
-  for (int i = 0, k = 0; i < n; ++i) {
-    last = std::clamp(wanted[i], last, along.back());
-    while (k + 2 < n && along[k + 1] < last) ++k;
-    const double length = n > 1 ? along[k + 1] - along[k] : 0;
-    const double t = length > 1e-12 ? std::clamp((last - along[k]) / length, 0.0, 1.0) : 0;
-    moved[i] = n > 1 ? ((1 - t) * (*path)[k] + t * (*path)[k + 1]).eval() : (*path)[0];
-  }
-  *path = std::move(moved);
-}
-
 // Headings of a body whose front is pulled along `path` and whose axle, `length_m` behind, does not
 // slip sideways. Unwrapped. The front itself goes at most `steepest` times as far sideways as ahead
 // (0: no limit),
@@ -146,6 +91,67 @@ std::vector<double> PulledHeadings(std::vector<Eigen::Vector3d>* path, double le
     (*path)[i].head<2>() = front;
   }
   return yaws;
+}
+
+// Moves a body along its way (centres and headings), such that it goes at SUMO's speeds but for a
+// factor that changes slowly with the distance. Nobody who stands moves.
+//
+// This comes after the headings: until then, where SUMO lifts a slow vehicle sideways, the body
+// catches up in jumps, and none of its own timing is worth keeping.
+void FollowSpeeds(const std::vector<RawState>& states, double step_s,
+                  std::vector<Eigen::Vector3d>* centers, std::vector<double>* yaws) {
+  const int n = static_cast<int>(centers->size());
+  if (n < 2) return;
+  // Distance by SUMO, smoothed as the path is, and as the body goes.
+  std::vector<RawState> gone(n);
+  for (int i = 1; i < n; ++i) {
+    gone[i].position.x() =
+        gone[i - 1].position.x() +
+        0.5 * (std::max(states[i - 1].speed_mps, 0.0) + std::max(states[i].speed_mps, 0.0)) *
+            step_s;
+  }
+  const std::vector<Eigen::Vector3d> driven = SmoothPath(gone, step_s);
+  std::vector<double> along(n, 0);
+  for (int i = 1; i < n; ++i) {
+    const Eigen::Vector3d ahead = Ahead(0.5 * ((*yaws)[i - 1] + (*yaws)[i]));
+    along[i] = along[i - 1] + std::max(0.0, ((*centers)[i] - (*centers)[i - 1]).dot(ahead));
+  }
+  const auto d = [&](int i) { return driven[i].x(); };
+  const auto excess = [&](int i) { return along[i] - d(i); };
+  // Mean over the distance; beyond the ends the difference is mirrored through them.
+  std::vector<double> wanted(n);
+  for (int i = 0, begin = 0; i < n; ++i) {
+    const double reach = 3 * kSpread_m;
+    while (d(begin) < d(i) - reach) ++begin;
+    double sum = 0, weights = 0;
+    const auto add = [&](double distance, double value, double share) {
+      const double t = distance / kSpread_m;
+      const double weight = share * std::exp(-t * t / 2);
+      sum += weight * value;
+      weights += weight;
+    };
+    for (int j = begin; j + 1 < n && d(j) <= d(i) + reach; ++j) {
+      const double share = d(j + 1) - d(j), middle = 0.5 * (d(j) + d(j + 1));
+      const double value = 0.5 * (excess(j) + excess(j + 1));
+      add(middle - d(i), value, share);
+      add(2 * d(0) - middle - d(i), 2 * excess(0) - value, share);
+      add(2 * d(n - 1) - middle - d(i), 2 * excess(n - 1) - value, share);
+    }
+    wanted[i] = d(i) + (weights > 1e-9 ? sum / weights : excess(0));
+  }
+  std::vector<Eigen::Vector3d> moved(n);
+  std::vector<double> turned(n);
+  double last = 0;
+  for (int i = 0, k = 0; i < n; ++i) {
+    last = std::clamp(wanted[i], last, along.back());
+    while (k + 2 < n && along[k + 1] < last) ++k;
+    const double length = along[k + 1] - along[k];
+    const double t = length > 1e-12 ? std::clamp((last - along[k]) / length, 0.0, 1.0) : 0;
+    moved[i] = (1 - t) * (*centers)[k] + t * (*centers)[k + 1];
+    turned[i] = (1 - t) * (*yaws)[k] + t * (*yaws)[k + 1];
+  }
+  *centers = std::move(moved);
+  *yaws = std::move(turned);
 }
 
 TrafficActor ActorOf(const RawTrack& track) {
@@ -201,19 +207,18 @@ std::vector<TrafficActor> SmoothTrack(const RawTrack& track, double step_s) {
     actors.push_back(std::move(actor));
     return actors;
   }
-  FollowSpeeds(track.states, step_s, &path);
   const bool pulls = track.actor_class == ActorClass::kTrailer &&
                      track.size_m.x() > kTractorLength_m + kTrailerGap_m + 3;
   const double length = pulls ? kTractorLength_m : track.size_m.x();
-  const std::vector<double> yaws =
-      PulledHeadings(&path, kRearAxleShare * length, yaw, kSteepestFront);
+  std::vector<double> yaws = PulledHeadings(&path, kRearAxleShare * length, yaw, kSteepestFront);
+  for (size_t i = 0; i < path.size(); ++i) path[i] -= Ahead(yaws[i]) * length / 2;
+  FollowSpeeds(track.states, step_s, &path, &yaws);
   actor.size_m.x() = length;
   std::vector<Eigen::Vector3d> hitch(path.size());
   for (size_t i = 0; i < path.size(); ++i) {
-    const Eigen::Vector3d center = path[i] - Ahead(yaws[i]) * length / 2;
-    actor.states[i].center_m = center + Eigen::Vector3d(0, 0, actor.size_m.z() / 2);
+    actor.states[i].center_m = path[i] + Eigen::Vector3d(0, 0, actor.size_m.z() / 2);
     actor.states[i].yaw_rad = yaws[i];
-    hitch[i] = center - Ahead(yaws[i]) * (length / 2 - 1.0);
+    hitch[i] = path[i] - Ahead(yaws[i]) * (length / 2 - 1.0);
   }
   FillMotion(&actor, step_s);
   if (!pulls) {
