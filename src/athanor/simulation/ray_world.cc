@@ -20,6 +20,9 @@ using Eigen::Vector3f;
 // edges that two triangles share hit the same one in every run.
 constexpr char kDeviceConfig[] = "threads=1,verbose=0";
 
+// One division instead of three.
+Vector3f Unit(const Vector3f& v) { return v * (1 / std::max(v.norm(), 1e-30f)); }
+
 void ThrowEmbreeError(void*, RTCError code, const char* message) {
   if (code != RTC_ERROR_NONE) {
     throw Error(StrCat("ray casting: Embree reports error ", static_cast<int>(code), ": ",
@@ -88,12 +91,13 @@ RayWorld::~RayWorld() = default;
 RayWorld::RayWorld(RayWorld&&) noexcept = default;
 RayWorld& RayWorld::operator=(RayWorld&&) noexcept = default;
 
-int RayWorld::AddMesh(Mesh mesh) {
+int RayWorld::AddMesh(Mesh mesh, bool asked_often) {
   const int index = num_meshes();
   CheckMesh(mesh, StrCat("ray world: mesh ", index));
   RTCDevice device = state_->device;
   RTCScene scene = rtcNewScene(device);
   state_->mesh_scenes.push_back(scene);
+  if (asked_often) rtcSetSceneBuildQuality(scene, RTC_BUILD_QUALITY_HIGH);
   if (!mesh.triangles.empty()) {
     RTCGeometry geometry = rtcNewGeometry(device, RTC_GEOMETRY_TYPE_TRIANGLE);
     auto* vertices = static_cast<float*>(
@@ -238,6 +242,35 @@ void RayWorld::Cast16(RayHitPacket* packet) const {
   embree::Intersect16(valid, state_->world, reinterpret_cast<RTCRayHit16*>(packet));
 }
 
+void RayWorld::CastTogether16(RayHitPacket* packet) const {
+  alignas(64) int valid[kRayPacketSize];
+  bool used[kRayPacketSize];
+  int first = -1;
+  for (int i = 0; i < kRayPacketSize; ++i) {
+    valid[i] = -1;
+    packet->hit.geometry[i] = kNoHit;
+    packet->hit.instance[i] = kNoHit;
+    used[i] = packet->ray.far[i] >= packet->ray.near[i];
+    if (used[i] && first < 0) first = i;
+  }
+  if (first < 0) return;
+  RayPacket& ray = packet->ray;
+  for (int i = 0; i < kRayPacketSize; ++i) {
+    if (used[i]) continue;
+    const float origin[3] = {ray.origin_x[first], ray.origin_y[first], ray.origin_z[first]};
+    const float direction[3] = {ray.direction_x[first], ray.direction_y[first],
+                                ray.direction_z[first]};
+    ray.Set(i, origin, direction, ray.near[first], ray.far[first]);
+  }
+  embree::Intersect16(valid, state_->world, reinterpret_cast<RTCRayHit16*>(packet), true);
+  for (int i = 0; i < kRayPacketSize; ++i) {
+    if (used[i]) continue;
+    ray.Disable(i);
+    packet->hit.geometry[i] = kNoHit;
+    packet->hit.instance[i] = kNoHit;
+  }
+}
+
 void RayWorld::Occlude16(RayPacket* packet) const {
   alignas(64) int valid[kRayPacketSize];
   for (int i = 0; i < kRayPacketSize; ++i) valid[i] = packet->far[i] >= packet->near[i] ? -1 : 0;
@@ -261,11 +294,11 @@ RayHit RayWorld::Describe(uint32_t instance, uint32_t triangle, float u, float v
   hit.position = w * pa + u * pb + v * pc;
   hit.uv =
       mesh.uv.empty() ? Vector2f(0, 0) : Vector2f(w * mesh.uv[a] + u * mesh.uv[b] + v * mesh.uv[c]);
-  Vector3f geometric = pose.rotation * (pb - pa).cross(pc - pa).normalized();
+  Vector3f geometric = pose.rotation * Unit((pb - pa).cross(pc - pa));
   Vector3f normal = geometric;
   if (!mesh.normals.empty()) {
     const Vector3f smooth = w * mesh.normals[a] + u * mesh.normals[b] + v * mesh.normals[c];
-    if (smooth.squaredNorm() > 1e-8f) normal = pose.rotation * smooth.normalized();
+    if (smooth.squaredNorm() > 1e-8f) normal = pose.rotation * Unit(smooth);
   }
   if (geometric.dot(unit_direction) > 0) {
     geometric = -geometric;

@@ -111,6 +111,7 @@ class FrameRenderer {
         lighting_(lighting),
         options_(options),
         shader_(world, lighting),
+        noise_(options.noise_dark, options.noise_bright),
         rays_(RaysOf(camera)),
         width_(rays_->width),
         height_(rays_->height),
@@ -212,7 +213,7 @@ class FrameRenderer {
       directions[i] = WorldDirection(direction);
       packet.ray.Set(i, eye_.data(), directions[i].data(), 0, options_.max_distance_m);
     }
-    world_.Cast16(&packet);
+    world_.CastTogether16(&packet);
 
     RayPacket sun_rays;
     Vector3f sun[kRayPacketSize];
@@ -227,7 +228,7 @@ class FrameRenderer {
       any_hit = true;
       Pixel& pixel = *pixels[i];
       const float length = directions[i].norm();
-      const Vector3f direction = directions[i] / length;
+      const Vector3f direction = directions[i] * (1 / length);
       pixel.depth = packet.ray.far[i];
       pixel.distance = pixel.depth * length;
       const RayHit hit =
@@ -583,28 +584,36 @@ class FrameRenderer {
            !IsSameSurface(a, b);
   }
 
-  // Whether averaging the two can be seen: about two of 255 steps apart.
-  bool ColorDiffers(int x0, int y0, int x1, int y1) const {
-    const Vector3f& a = color(x0, y0);
-    const Vector3f& b = color(x1, y1);
-    for (int c = 0; c < 3; ++c) {
-      if (std::abs(a[c] - b[c]) > 0.03f * a[c] + 0.002f) return true;
+  // Which of `count` pixels from (x, y) on differ from those `dx`, `dy` on such that averaging the
+  // two can be seen: about two of 255 steps apart. Channel by channel, for vector instructions.
+  void CompareColors(int x, int y, int dx, int dy, int count, bool* differs) const {
+    const float* a = color(x, y).data();
+    const float* b = color(x + dx, y + dy).data();
+    uint32_t apart[3 * (kTile + 1)];
+    for (int i = 0; i < 3 * count; ++i) {
+      apart[i] = std::abs(a[i] - b[i]) > 0.03f * a[i] + 0.002f ? 1 : 0;
     }
-    return false;
+    for (int i = 0; i < count; ++i) {
+      differs[i] = (apart[3 * i] | apart[3 * i + 1] | apart[3 * i + 2]) != 0;
+    }
   }
 
   // Sets edge[index] for the pixels of a tile that differ from one beside, above or below.
   void FindEdges(int x0, int y0, int x1, int y1, bool* edge) const {
+    bool differs[kTile + 1];
+    const int left = std::max(x0 - 1, 0), right = std::min(x1, width_ - 1);
     for (int y = y0; y < y1; ++y) {
-      for (int x = std::max(x0 - 1, 0); x < std::min(x1, width_ - 1); ++x) {
-        if (!ColorDiffers(x, y, x + 1, y) || !Differs(at(x, y), at(x + 1, y))) continue;
+      CompareColors(left, y, 1, 0, right - left, differs);
+      for (int x = left; x < right; ++x) {
+        if (!differs[x - left] || !Differs(at(x, y), at(x + 1, y))) continue;
         if (x >= x0) edge[(y - y0) * kTile + x - x0] = true;
         if (x + 1 < x1) edge[(y - y0) * kTile + x + 1 - x0] = true;
       }
     }
     for (int y = std::max(y0 - 1, 0); y < std::min(y1, height_ - 1); ++y) {
+      CompareColors(x0, y, 0, 1, x1 - x0, differs);
       for (int x = x0; x < x1; ++x) {
-        if (!ColorDiffers(x, y, x, y + 1) || !Differs(at(x, y), at(x, y + 1))) continue;
+        if (!differs[x - x0] || !Differs(at(x, y), at(x, y + 1))) continue;
         if (y >= y0) edge[(y - y0) * kTile + x - x0] = true;
         if (y + 1 < y1) edge[(y + 1 - y0) * kTile + x - x0] = true;
       }
@@ -650,7 +659,7 @@ class FrameRenderer {
           rays_->Beside(x0 + index % kTile, y0 + index / kTile, offset[0], offset[1]));
       packet.ray.Set(i, eye_.data(), directions[i].data(), 0, options_.max_distance_m);
     }
-    world_.Cast16(&packet);
+    world_.CastTogether16(&packet);
     RayHit hits[kRayPacketSize];
     RayPacket sun_rays;
     bool sun_visible[kRayPacketSize] = {};
@@ -764,9 +773,8 @@ class FrameRenderer {
     uint8_t* out = view_.image.at(x, y);
     Vector3f value = display;
     for (int c = 0; c < 3; ++c) out[c] = EncodeSrgb(value[c]);
-    if (options_.noise_dark > 0 || options_.noise_bright > 0) {
-      AddSensorNoise(options_.noise_dark, options_.noise_bright,
-                     MixBits(options_.seed) + static_cast<uint64_t>(y) * width_ + x, out);
+    if (noise_.any()) {
+      noise_.Add(MixBits(options_.seed) + static_cast<uint64_t>(y) * width_ + x, out);
     }
   }
 
@@ -788,6 +796,7 @@ class FrameRenderer {
   const Lighting& lighting_;
   const RenderOptions& options_;
   Shader shader_;
+  SensorNoise noise_;
   std::shared_ptr<const CameraRays> rays_;
   int width_, height_, block_width_, block_height_, gather_width_, gather_height_;
   Matrix3f rotation_;  // world from camera

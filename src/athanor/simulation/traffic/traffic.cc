@@ -3,10 +3,7 @@
 
 #include "athanor/simulation/traffic/traffic.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -20,6 +17,7 @@
 #include "athanor/base/random.h"
 #include "athanor/simulation/traffic/demand.h"
 #include "athanor/simulation/traffic/long_tail.h"
+#include "athanor/simulation/traffic/sumo_files.h"
 #include "athanor/simulation/traffic/sumo_session.h"
 #include "athanor/simulation/traffic/trajectories.h"
 #include "athanor/simulation/traffic/xml.h"
@@ -36,23 +34,6 @@ constexpr double kMargin_s = 1;
 constexpr double kMaxSpeed_mps = 60;
 constexpr double kHazardReach_m = 90;
 
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    static std::atomic<int> count{0};
-    path_ = fs::temp_directory_path() / StrCat("athanor-traffic-", getpid(), "-", count++);
-    MakeFolder(path_);
-  }
-  ~TemporaryFolder() {
-    std::error_code error;
-    fs::remove_all(path_, error);
-  }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
 double YawOf(double sumo_angle_deg) {
   return std::remainder((90 - sumo_angle_deg) * std::numbers::pi / 180, 2 * std::numbers::pi);
 }
@@ -66,11 +47,11 @@ bool WritesFiles(const fs::path& additional) {
   return writes;
 }
 
-std::string JoinPaths(const std::vector<fs::path>& paths) {
+std::string JoinPaths(const std::vector<fs::path>& paths, SumoFiles* files) {
   std::string text;
   for (const fs::path& path : paths) {
     if (!text.empty()) text += ',';
-    text += path.string();
+    text += files->Plain(path).string();
   }
   return text;
 }
@@ -81,16 +62,16 @@ std::string SumoSeed(int64_t seed) {
 }
 
 std::vector<std::string> Arguments(const TrafficNetwork& network, const TrafficOptions& options,
-                                   const fs::path& demand) {
+                                   const fs::path& demand, SumoFiles* files) {
   std::vector<fs::path> routes = {demand}, additional;
   routes.insert(routes.end(), network.route_files.begin(), network.route_files.end());
   for (const fs::path& file : network.additional_files) {
     if (!WritesFiles(file)) additional.push_back(file);
   }
-  std::vector<std::string> arguments = {"--net-file", network.roads.path.string(), "--route-files",
-                                        JoinPaths(routes)};
+  std::vector<std::string> arguments = {"--net-file", files->Plain(network.roads.path).string(),
+                                        "--route-files", JoinPaths(routes, files)};
   if (!additional.empty()) {
-    arguments.insert(arguments.end(), {"--additional-files", JoinPaths(additional)});
+    arguments.insert(arguments.end(), {"--additional-files", JoinPaths(additional, files)});
   }
   arguments.insert(arguments.end(), {"--begin",
                                      StrCat(network.begin_s),
@@ -199,13 +180,14 @@ bool Fulfils(const RoadNetwork& roads, const Car& car, int begin, int end, doubl
   return true;
 }
 
-std::vector<Choice> FindChoices(const RoadNetwork& roads, const TrafficOptions& options,
-                                std::map<std::string, Car>&& cars, int num_steps, Random* random) {
-  struct Window {
-    const Car* car;
-    int begin;
-    double distance_m;
-  };
+// A stretch of a car's way that could be a log.
+struct Window {
+  const Car* car;
+  int begin;
+};
+
+std::vector<Window> FindWindows(const RoadNetwork& roads, const TrafficOptions& options,
+                                const std::map<std::string, Car>& cars, int num_steps) {
   std::vector<Window> windows;
   const double step_s = options.step_s;
   const int margin = static_cast<int>(std::ceil(kMargin_s / step_s));
@@ -221,9 +203,13 @@ std::vector<Choice> FindChoices(const RoadNetwork& roads, const TrafficOptions& 
       // Somebody who stands in a queue all the time shows nothing.
       if (distance < 1.5 * options.duration_s) continue;
       if (!Fulfils(roads, car, begin, end, step_s, options.wish)) continue;
-      windows.push_back({&car, begin, distance});
+      windows.push_back({&car, begin});
     }
   }
+  return windows;
+}
+
+std::vector<Choice> DrawChoices(std::vector<Window> windows, int num_steps, Random* random) {
   std::vector<Choice> choices;
   for (int i = 0; i < 5 && !windows.empty(); ++i) {
     const uint32_t at = random->Below(static_cast<uint32_t>(windows.size()));
@@ -246,47 +232,56 @@ std::vector<Choice> FindChoices(const RoadNetwork& roads, const TrafficOptions& 
   return choices;
 }
 
+// Adds what SUMO's cars do in its present step.
+void SeeCars(const RoadNetwork& roads, int step, SumoSession* session,
+             std::map<std::string, Car>* cars) {
+  for (const AthanorSumoActor& actor : session->actors()) {
+    if (ClassOfType(actor.type, actor.vehicle_class, actor.is_person != 0) != ActorClass::kCar) {
+      continue;
+    }
+    Car& car = (*cars)[actor.id];
+    if (car.sightings.empty()) {
+      car.id = actor.id;
+      car.first = step;
+    }
+    // Gone for a while (in a garage, lifted): what was before does not count.
+    if (car.first + static_cast<int>(car.sightings.size()) != step) {
+      car.first = step;
+      car.sightings.clear();
+    }
+    car.sightings.push_back({{actor.x, actor.y, actor.z},
+                             YawOf(actor.angle_deg),
+                             actor.speed,
+                             roads.FindLane(actor.lane)});
+  }
+}
+
 std::vector<Choice> Scout(const TrafficNetwork& network, const TrafficOptions& options,
                           const std::vector<std::string>& arguments, int warm_up, int num_steps,
                           Random* random) {
+  // A third of the time is mostly enough, and SUMO takes long.
+  constexpr int kParts = 3;
+  constexpr size_t kEnoughCars = 4;
   std::map<std::string, Car> cars;
+  std::vector<Window> windows;
   const int search = static_cast<int>(std::lround(options.search_s / options.step_s));
-  const int total =
-      num_steps + search + 3 * static_cast<int>(std::ceil(kMargin_s / options.step_s));
-  {
-    SumoSession session(arguments);
-    for (int step = 0; step < warm_up; ++step) session.Step();
-    for (int step = 0; step < total; ++step) {
+  const int margins = 3 * static_cast<int>(std::ceil(kMargin_s / options.step_s));
+  SumoSession session(arguments);
+  for (int step = 0; step < warm_up; ++step) session.Step();
+  for (int part = 1, step = 0; part <= kParts; ++part) {
+    for (; step < num_steps + search * part / kParts + margins; ++step) {
       session.Step();
-      for (const AthanorSumoActor& actor : session.actors()) {
-        if (ClassOfType(actor.type, actor.vehicle_class, actor.is_person != 0) !=
-            ActorClass::kCar) {
-          continue;
-        }
-        Car& car = cars[actor.id];
-        if (car.sightings.empty()) {
-          car.id = actor.id;
-          car.first = step;
-        }
-        // Gone for a while (in a garage, lifted): what was before does not count.
-        if (car.first + static_cast<int>(car.sightings.size()) != step) {
-          car.first = step;
-          car.sightings.clear();
-        }
-        car.sightings.push_back({{actor.x, actor.y, actor.z},
-                                 YawOf(actor.angle_deg),
-                                 actor.speed,
-                                 network.roads.FindLane(actor.lane)});
-      }
+      SeeCars(network.roads, step, &session, &cars);
     }
+    windows = FindWindows(network.roads, options, cars, num_steps);
+    std::set<const Car*> fit;
+    for (const Window& window : windows) fit.insert(window.car);
+    if (fit.size() >= kEnoughCars) break;
   }
-  const size_t num_cars = cars.size();
-  std::vector<Choice> choices =
-      FindChoices(network.roads, options, std::move(cars), num_steps, random);
-  ATHANOR_CHECK(!choices.empty(), network.roads.path.string(), ": none of ", num_cars,
+  ATHANOR_CHECK(!windows.empty(), network.roads.path.string(), ": none of ", cars.size(),
                 " cars fits the wish '", options.wish, "' for ", options.duration_s,
                 " s; try another seed, more vehicles, a longer search or another network");
-  return choices;
+  return DrawChoices(std::move(windows), num_steps, random);
 }
 
 // ---- the second run ----
@@ -560,7 +555,8 @@ void Describe(TrafficOptions& o, OptionList& list) {
            {.min = 0.02, .max = 0.5});
   list.Add("warm-up", &o.warm_up_s, "seconds of traffic before a log may begin",
            {.min = 0, .max = 36000});
-  list.Add("search", &o.search_s, "a log begins within so many seconds after the warm-up",
+  list.Add("search", &o.search_s,
+           "a log begins within so many seconds after the warm-up; a third of them is tried first",
            {.min = 1, .max = 3600});
   list.Add("area", &o.area_m, "actors within so many metres of the ego vehicle are in the log",
            {.min = 10, .max = 5000});
@@ -605,13 +601,13 @@ TrafficLog RunTraffic(const TrafficNetwork& network, const TrafficOptions& optio
   const int margin = static_cast<int>(std::ceil(kMargin_s / options.step_s));
   const int warm_up =
       std::max(static_cast<int>(std::lround(options.warm_up_s / options.step_s)), margin);
-  const TemporaryFolder folder;
-  const fs::path demand = folder.path() / "demand.rou.xml";
+  SumoFiles files;
+  const fs::path demand = files.folder() / "demand.rou.xml";
   const double end_s =
       network.begin_s + options.warm_up_s + options.search_s + options.duration_s + 4 * kMargin_s;
   WriteFile(demand, MakeDemand(network.roads, options, network.begin_s, end_s,
                                network.route_files.empty()));
-  const std::vector<std::string> arguments = Arguments(network, options, demand);
+  const std::vector<std::string> arguments = Arguments(network, options, demand, &files);
 
   Random random(MixBits(static_cast<uint64_t>(options.seed)) ^ 0x65676f);
   const std::vector<Choice> choices =
