@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "athanor/simulation/big_vector.h"
 #include "athanor/simulation/render/camera_rays.h"
 #include "athanor/simulation/render/camera_renderer.h"
 #include "athanor/simulation/render/sensor_effects.h"
@@ -52,8 +53,8 @@ struct Alike {
 
 // What a picture is made in: some 40 MB, kept from one to the next, for fresh memory is slow.
 struct Scratch {
-  std::vector<Pixel> pixels;
-  std::vector<Eigen::Vector3f> colors;
+  BigVector<Pixel> pixels;
+  BigVector<Eigen::Vector3f> colors;
   std::vector<float> block_ratio;
   std::vector<GatherPoint> gathered, smoothed;
 };
@@ -150,9 +151,9 @@ class FrameRenderer {
   Eigen::Vector3f eye_;
   std::array<std::vector<Eigen::Vector3f>, 4> gather_directions_;  // z along the normal
   std::unique_ptr<Scratch> scratch_;
-  std::vector<Pixel>& pixels_;
-  std::vector<Eigen::Vector3f>& colors_;  // as displayed, linear
-  std::vector<float>& block_ratio_;       // of 4 x 4 pixels: their common lamp_ratio, or -1
+  BigVector<Pixel>& pixels_;
+  BigVector<Eigen::Vector3f>& colors_;  // as displayed, linear
+  std::vector<float>& block_ratio_;     // of 4 x 4 pixels: their common lamp_ratio, or -1
   std::vector<GatherPoint>&gathered_, &smoothed_;
   RenderedView view_;
 };

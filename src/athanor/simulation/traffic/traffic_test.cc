@@ -360,6 +360,51 @@ TEST(Trajectories, SlowVehicleThatIsMovedSidewaysDoesNotJerk) {
   }
 }
 
+TEST(Trajectories, VehicleThatIsSetBackWaitsAndDoesNotJump) {
+  // 3 m/s; SUMO sets it back by 2 m, as where lanes of a junction overlap.
+  RawTrack track;
+  track.id = "v";
+  track.size_m = {4.5, 1.8, 1.5};
+  for (int i = 0; i <= 160; ++i) {
+    RawState state;
+    state.speed_mps = 3;
+    state.position.x() = 0.3 * i - (i > 80 ? 2 : 0);
+    track.states.push_back(state);
+  }
+  const TrafficActor actor = SmoothTrack(track, 0.1)[0];
+  for (size_t i = 0; i < actor.states.size(); ++i) {
+    EXPECT_LT(std::abs(actor.states[i].accel_mps2), 1) << i;
+    EXPECT_GT(actor.states[i].speed_mps, 1.5) << i;
+    EXPECT_LT(actor.states[i].speed_mps, 4) << i;
+  }
+}
+
+TEST(Trajectories, BusGetsAroundACornerThatIsTooTightForIt) {
+  RawTrack track;
+  track.id = "b";
+  track.actor_class = ActorClass::kBus;
+  track.size_m = {11.5, 2.5, 3.2};
+  constexpr double kRadius = 4, kQuarter = 1.5707963 * kRadius;
+  for (int i = 0; i <= 250; ++i) {
+    RawState state;
+    state.speed_mps = 5;
+    const double s = 0.5 * i - 40;
+    const double angle = std::clamp(s, 0.0, kQuarter) / kRadius;
+    state.yaw_rad = angle;
+    state.position = {std::min(s, 0.0) + kRadius * std::sin(angle),
+                      kRadius * (1 - std::cos(angle)) + std::max(s - kQuarter, 0.0), 0};
+    track.states.push_back(state);
+  }
+  const TrafficActor actor = SmoothTrack(track, 0.1)[0];
+  for (size_t i = 0; i < actor.states.size(); ++i) {
+    EXPECT_LT(std::abs(actor.states[i].accel_mps2), 8) << i;
+    EXPECT_GT(actor.states[i].speed_mps, 0) << i;
+  }
+  EXPECT_NEAR(actor.states.back().yaw_rad, 1.57, 0.05);
+  EXPECT_NEAR(actor.states.back().center_m.x(), kRadius, 0.3);
+  EXPECT_NEAR(actor.states.back().center_m.y(), track.states.back().position.y() - 11.5 / 2, 1.0);
+}
+
 TEST(Trajectories, LanesDrawnTooShortOrTooLongMakeNoBrakes) {
   // 8 m/s all the time, then a stop at 1.6 m/s^2; SUMO draws the lane from 20 m to 40 m a third
   // longer than it is.

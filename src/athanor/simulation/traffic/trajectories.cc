@@ -54,12 +54,13 @@ std::vector<Eigen::Vector3d> SmoothPath(const std::vector<RawState>& states, dou
 }
 
 // Headings of a body whose front is pulled along `path` and whose axle, `length_m` behind, does not
-// slip sideways. Unwrapped. The front itself goes at most `steepest` times as far sideways as ahead
-// (0: no limit),
-// as wheels turn: where SUMO moves a standing vehicle sideways, `path` is bent such that it catches
-// up when it drives.
+// slip sideways. Unwrapped. With a limit `steepest`, the front goes at most so many times as far
+// sideways as ahead, as wheels turn, and never back, and `path` becomes what it went: where SUMO
+// moves a vehicle sideways or bends its way too much, it drives on at SUMO's pace (`gone_m` in each
+// step) with its wheels turned until it has caught up; where SUMO sets it back, it waits.
 std::vector<double> PulledHeadings(std::vector<Eigen::Vector3d>* path, double length_m,
-                                   double yaw_rad, double steepest) {
+                                   double yaw_rad, double steepest,
+                                   const std::vector<double>& gone_m) {
   std::vector<double> yaws(path->size());
   Eigen::Vector2d axle = Eigen::Vector2d::Zero(), front = axle;
   for (size_t i = 0; i < path->size(); ++i) {
@@ -75,11 +76,15 @@ std::vector<double> PulledHeadings(std::vector<Eigen::Vector3d>* path, double le
       const Eigen::Vector2d ahead = (front - axle) / length_m;
       const Eigen::Vector2d side(-ahead.y(), ahead.x());
       const Eigen::Vector2d wanted = left_over / k;
-      const double along = wanted.dot(ahead);
-      const double most = steepest * std::abs(along);
-      const Eigen::Vector2d step =
-          along * ahead +
-          (steepest > 0 ? std::clamp(wanted.dot(side), -most, most) : wanted.dot(side)) * side;
+      double along = wanted.dot(ahead), across = wanted.dot(side);
+      if (steepest > 0) {
+        along = std::max(along, 0.0);
+        if (std::abs(across) > steepest * along) {
+          along = std::max(along, std::min(std::abs(across), gone_m[i] / kPieces));
+        }
+        across = std::clamp(across, -steepest * along, steepest * along);
+      }
+      const Eigen::Vector2d step = along * ahead + across * side;
       front += step;
       left_over -= step;
       const Eigen::Vector2d back = axle - front;
@@ -198,7 +203,7 @@ std::vector<TrafficActor> SmoothTrack(const RawTrack& track, double step_s) {
   TrafficActor actor = ActorOf(track);
   const double yaw = track.states.front().yaw_rad;
   if (!IsVehicle(track.actor_class)) {
-    const std::vector<double> yaws = PulledHeadings(&path, kWalkerTurn_m, yaw, 0);
+    const std::vector<double> yaws = PulledHeadings(&path, kWalkerTurn_m, yaw, 0, {});
     for (size_t i = 0; i < path.size(); ++i) {
       actor.states[i].center_m = path[i] + Eigen::Vector3d(0, 0, track.size_m.z() / 2);
       actor.states[i].yaw_rad = yaws[i];
@@ -210,7 +215,10 @@ std::vector<TrafficActor> SmoothTrack(const RawTrack& track, double step_s) {
   const bool pulls = track.actor_class == ActorClass::kTrailer &&
                      track.size_m.x() > kTractorLength_m + kTrailerGap_m + 3;
   const double length = pulls ? kTractorLength_m : track.size_m.x();
-  std::vector<double> yaws = PulledHeadings(&path, kRearAxleShare * length, yaw, kSteepestFront);
+  std::vector<double> gone_m;
+  for (const RawState& state : track.states) gone_m.push_back(state.speed_mps * step_s);
+  std::vector<double> yaws =
+      PulledHeadings(&path, kRearAxleShare * length, yaw, kSteepestFront, gone_m);
   for (size_t i = 0; i < path.size(); ++i) path[i] -= Ahead(yaws[i]) * length / 2;
   FollowSpeeds(track.states, step_s, &path, &yaws);
   actor.size_m.x() = length;
@@ -233,7 +241,7 @@ std::vector<TrafficActor> SmoothTrack(const RawTrack& track, double step_s) {
   const double to_center = 1.0 + kTrailerGap_m + trailer.size_m.x() / 2;
   // The coupling turns freely.
   const std::vector<double> trailer_yaws =
-      PulledHeadings(&hitch, 1.0 + kTrailerGap_m + 0.75 * trailer.size_m.x(), yaw, 0);
+      PulledHeadings(&hitch, 1.0 + kTrailerGap_m + 0.75 * trailer.size_m.x(), yaw, 0, {});
   for (size_t i = 0; i < path.size(); ++i) {
     trailer.states[i].center_m = hitch[i] - Ahead(trailer_yaws[i]) * to_center +
                                  Eigen::Vector3d(0, 0, trailer.size_m.z() / 2);
