@@ -174,9 +174,18 @@ std::vector<ComparisonRow> CompareFiles(const EvaluationInput& input, const fs::
     };
     return CompareNuscenes(truth, match(a), match(b), config, options);
   }
-  ATHANOR_CHECK(format == "argoverse2",
-                "eval compare works on nuScenes and Argoverse 2 results: which detections KITTI "
-                "counts depends on all frames at once");
+  if (format == "kitti") {
+    const auto of_a = ReadKittiFrames(input.truth, a, input.split);
+    const auto of_b = ReadKittiFrames(input.truth, b, input.split);
+    const auto name = [](const std::vector<KittiFrame>& frames, size_t i) {
+      return i < frames.size() ? fs::path(frames[i].name).filename().string() : "no more";
+    };
+    for (size_t i = 0; i < std::max(of_a.size(), of_b.size()); ++i) {
+      ATHANOR_CHECK(name(of_a, i) == name(of_b, i), a.string(), " and ", b.string(),
+                    ": expected the same frames, found ", name(of_a, i), " and ", name(of_b, i));
+    }
+    return CompareKitti(MatchKitti(of_a), MatchKitti(of_b), options);
+  }
   const ArgoverseConfig config;
   ArgoverseInput data(input.truth, input.split, input.with_roi, config);
   const auto of_a = ReadArgoverse2Detections(a), of_b = ReadArgoverse2Detections(b);
@@ -236,7 +245,9 @@ CommandAction SetUpEvalCompare(CLI::App& app) {
                        Number(row.low), Number(row.high), row.is_significant() ? "yes" : "no"});
     }
     std::cout << Table(table) << "\nlow to high: " << percent << " % of the differences, of "
-              << state->options.draws << " draws of " << state->options.unit << "s\n";
+              << state->options.draws << " draws of "
+              << (state->input.FormatOf(state->a) == "kitti" ? "frame" : state->options.unit)
+              << "s\n";
     return 0;
   };
 }

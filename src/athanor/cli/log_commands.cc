@@ -34,6 +34,7 @@ struct Totals {
   };
   struct Category {
     int64_t boxes = 0, tracks = 0, points = 0;
+    bool has_points = false;  // KITTI counts none
   };
   struct Tag {
     int64_t count = 0;
@@ -69,6 +70,7 @@ struct Totals {
         ++category.boxes;
         category.tracks += !seen[box.track];
         category.points += std::max(box.num_lidar_points, 0);
+        category.has_points |= box.num_lidar_points >= 0;
         seen[box.track] = true;
       }
     }
@@ -95,8 +97,8 @@ void PrintTotals(const Totals& totals) {
     rows = {{"category", "boxes", "tracks", "LiDAR points"}};
     for (const auto& [count, name] : order) {
       const Totals::Category& category = totals.categories.at(name);
-      rows.push_back(
-          {name, Grouped(category.boxes), Grouped(category.tracks), Grouped(category.points)});
+      rows.push_back({name, Grouped(category.boxes), Grouped(category.tracks),
+                      category.has_points ? Grouped(category.points) : "-"});
     }
     std::cout << "\n" << Table(rows);
   }

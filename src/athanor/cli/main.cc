@@ -32,6 +32,12 @@ const Command kCommands[] = {
     {"scene", "render", "Render pictures of a scene along a camera path", SetUpSceneRender},
     {"scene", "info", "Say what is in a scene", SetUpSceneInfo},
     {"scene", "export", "Write a scene in another format", SetUpSceneExport},
+    {"edit", "remove", "Take part of a scene away", SetUpEditRemove},
+    {"edit", "isolate", "Keep part of a scene and take the rest away", SetUpEditIsolate},
+    {"edit", "recolor", "Give part of a scene another colour, with its light and shade",
+     SetUpEditRecolor},
+    {"edit", "transform", "Move, turn, scale or copy part of a scene", SetUpEditTransform},
+    {"edit", "insert", "Put another scene into a scene", SetUpEditInsert},
     {"log", "info", "Say what is in driving logs", SetUpLogInfo},
     {"log", "check", "Look for faults in driving logs: tables, files, points in boxes",
      SetUpLogCheck},
@@ -56,6 +62,7 @@ const Command kCommands[] = {
 
 const std::map<std::string, std::string> kGroupHelp = {
     {"detect", "3D object detection"},
+    {"edit", "Changes to Gaussian scenes; the result is a scene like any other"},
     {"eval", "What scores mean"},
     {"log", "Driving logs of the public formats"},
     {"scene", "Photographs to 3D Gaussian scenes, and what to do with them"},

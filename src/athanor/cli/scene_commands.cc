@@ -230,6 +230,7 @@ CommandAction SetUpSceneRender(CLI::App& app) {
     int frames = 60;
     std::string channel = "rgb";
     int width_px = 0;
+    int64_t time = 0;
     std::string up = "-y";
     std::string device = "cpu";
   };
@@ -252,6 +253,7 @@ CommandAction SetUpSceneRender(CLI::App& app) {
   list.Add("width", &o.width_px,
            "width of the pictures, pixels; 0 = as in training (bare file: 800)",
            {.min = 0, .max = 16384});
+  list.Add("time", &o.time, "which time of a scene that moves (params.npz), from 0", {.min = 0});
   list.Add("up", &o.up, "which way is up in a bare file",
            {.choices = {"x", "y", "z", "-x", "-y", "-z"}});
   list.Add("device", &o.device, "cpu, cuda or cuda:N");
@@ -271,7 +273,7 @@ CommandAction SetUpSceneRender(CLI::App& app) {
             (options.channel == "rgb" ? options.cameras : options.cameras + "_" + options.channel);
     }
     const c10::Device device = ParseDevice(options.device);
-    const OpenedScene scene = OpenScene(path, true);
+    const OpenedScene scene = OpenScene(path, true, options.time);
     std::vector<PathView> views;
     if (options.cameras == "orbit") {
       if (scene.capture) {

@@ -10,6 +10,7 @@
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
 #include "athanor/datasets/argoverse2_files.h"
+#include "athanor/datasets/paths.h"
 #include "athanor/datasets/text_lines.h"
 
 namespace athanor {
@@ -22,16 +23,6 @@ constexpr std::string_view kLidar = "lidar";
 constexpr int64_t kMaxImageOffsetNs = 51'000'000;
 // Further apart, two annotations of a track say nothing of its velocity between them.
 constexpr double kMaxVelocityGapS = 1.5;
-
-bool IsFile(const fs::path& path) {
-  std::error_code error;
-  return fs::is_regular_file(path, error);
-}
-
-bool IsFolder(const fs::path& path) {
-  std::error_code error;
-  return fs::is_directory(path, error);
-}
 
 std::vector<fs::path> Folders(const fs::path& path) {
   std::vector<fs::path> folders;

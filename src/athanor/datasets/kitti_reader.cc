@@ -8,6 +8,7 @@
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
 #include "athanor/datasets/kitti_labels.h"
+#include "athanor/datasets/paths.h"
 #include "athanor/datasets/rotation_matrix.h"
 #include "athanor/datasets/text_lines.h"
 #include "athanor/media/image.h"
@@ -16,16 +17,6 @@ namespace athanor {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool IsFolder(const fs::path& path) {
-  std::error_code error;
-  return fs::is_directory(path, error);
-}
-
-bool IsFile(const fs::path& path) {
-  std::error_code error;
-  return fs::is_regular_file(path, error);
-}
 
 bool HasFrames(const fs::path& folder) {
   return IsFolder(folder / "calib") &&
@@ -88,6 +79,12 @@ Log ReadFrame(const fs::path& folder, const std::string& id, const std::string& 
   log.sensors.push_back(std::move(lidar));
 
   const fs::path labels = folder / "label_2" / (id + ".txt");
+  ATHANOR_CHECK(!log.readings.empty() || IsFile(labels),
+                (folder / "calib" / (id + ".txt")).string(), ": expected velodyne/", id,
+                ".bin, image_2/", id, ".png or label_2/", id, ".txt beside calib/, found none",
+                IsFolder(folder / "velodyne" / id) || IsFolder(folder / "image_02" / id)
+                    ? ": this is KITTI tracking or raw data; KITTI object has one file per frame"
+                    : "");
   if (IsFile(labels)) {
     const Rigid3 velodyne_from_rectified = calibration.rectified_from_velodyne.Inverse();
     for (const KittiLabel& label : ReadKittiLabels(labels)) {

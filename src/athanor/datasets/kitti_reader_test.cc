@@ -103,6 +103,15 @@ TEST(KittiReader, BadFilesEndInOneLine) {
   EXPECT_THAT(error(kCalibration, "P1: 100 0", "P1: 100 9"),
               HasSubstr("P1: expected the projection"));
   EXPECT_THAT(ErrorOf([] { OpenKittiLogs(TestFolder("empty")); }), HasSubstr("expected KITTI"));
+
+  // A calibration without anything that it calibrates, as in the tracking benchmark.
+  const fs::path folder = TestFolder("tracking");
+  WriteFile(folder / "calib" / "0001.txt", kCalibration);
+  fs::create_directories(folder / "velodyne");
+  EXPECT_THAT(ErrorOf([&] { OpenLogs(folder)->Read(0); }),
+              HasSubstr("calib/0001.txt: expected velodyne/0001.bin"));
+  fs::create_directories(folder / "velodyne" / "0001");
+  EXPECT_THAT(ErrorOf([&] { OpenLogs(folder)->Read(0); }), HasSubstr("this is KITTI tracking"));
 }
 
 double Iou(const std::array<double, 4>& a, const std::array<double, 4>& b) {

@@ -15,6 +15,7 @@
 #include "athanor/base/parallel.h"
 #include "athanor/base/progress.h"
 #include "athanor/base/random.h"
+#include "athanor/datasets/log_projection.h"
 #include "athanor/media/image.h"
 
 namespace athanor {
@@ -22,7 +23,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr double kNear_m = 0.1;
 constexpr double kDepthUnit_m = 0.001;
 
 // A moving object through time, in the frame of the scene.
@@ -127,117 +127,6 @@ struct StaticSweep {
   std::vector<Eigen::Vector3f> points;
   std::vector<int> voxels;
 };
-
-// Fills the convex hull of the points with 0.
-void CutHull(std::vector<Eigen::Vector2d> points, Image& mask) {
-  if (points.size() < 3) return;
-  std::sort(points.begin(), points.end(), [](const auto& a, const auto& b) {
-    return std::pair(a.x(), a.y()) < std::pair(b.x(), b.y());
-  });
-  const auto cross = [](const Eigen::Vector2d& o, const Eigen::Vector2d& a,
-                        const Eigen::Vector2d& b) {
-    return (a.x() - o.x()) * (b.y() - o.y()) - (a.y() - o.y()) * (b.x() - o.x());
-  };
-  std::vector<Eigen::Vector2d> hull;
-  for (int pass = 0; pass < 2; ++pass) {
-    const size_t start = hull.size();
-    for (const Eigen::Vector2d& p : points) {
-      while (hull.size() >= start + 2 && cross(hull[hull.size() - 2], hull.back(), p) <= 0) {
-        hull.pop_back();
-      }
-      hull.push_back(p);
-    }
-    hull.pop_back();
-    std::reverse(points.begin(), points.end());
-  }
-  for (int y = 0; y < mask.height; ++y) {
-    double low = mask.width, high = 0;
-    for (size_t i = 0; i < hull.size(); ++i) {
-      const Eigen::Vector2d &a = hull[i], &b = hull[(i + 1) % hull.size()];
-      // Where the edge passes through the row of pixels, which is one high.
-      const double top = std::max<double>(std::min(a.y(), b.y()), y);
-      const double bottom = std::min<double>(std::max(a.y(), b.y()), y + 1);
-      if (top > bottom) continue;
-      for (const double at : {top, bottom}) {
-        const double t = a.y() == b.y() ? 0 : (at - a.y()) / (b.y() - a.y());
-        const double x = a.x() + t * (b.x() - a.x());
-        low = std::min(low, x);
-        high = std::max(high, x);
-        if (a.y() == b.y()) {
-          low = std::min(low, b.x());
-          high = std::max(high, b.x());
-        }
-      }
-    }
-    const int first = static_cast<int>(std::clamp(std::floor(low), 0.0, double(mask.width)));
-    const int last = static_cast<int>(std::clamp(std::ceil(high), 0.0, double(mask.width)));
-    for (int x = first; x < last; ++x) *mask.at(x, y) = 0;
-  }
-}
-
-// Where a box appears: its edges in pieces, as far as they lie before the camera.
-std::vector<Eigen::Vector2d> Outline(const Box3& box_in_camera, const Camera& camera) {
-  constexpr int kPieces = 8;
-  std::vector<Eigen::Vector2d> outline;
-  const std::array<Eigen::Vector3d, 8> corners = box_in_camera.Corners();
-  for (int i = 0; i < 8; ++i) {
-    for (const int bit : {4, 2, 1}) {
-      if ((i & bit) != 0) continue;
-      Eigen::Vector3d a = corners[i], b = corners[i | bit];
-      if (a.z() < kNear_m && b.z() < kNear_m) continue;
-      if (a.z() < kNear_m) std::swap(a, b);
-      if (b.z() < kNear_m) b = a + (b - a) * ((a.z() - kNear_m) / (a.z() - b.z()));
-      for (int k = 0; k <= kPieces; ++k) {
-        const auto pixel = camera.Project(a + (b - a) * (static_cast<double>(k) / kPieces));
-        if (pixel) outline.push_back(*pixel);
-      }
-    }
-  }
-  return outline;
-}
-
-// A point in a picture.
-struct Hit {
-  int x, y;
-  float depth_m;
-  int voxel;
-};
-
-// Removes hits that are hidden by nearer ones: see log_scene.h.
-void RemoveHidden(const Camera& camera, std::vector<Hit>& hits) {
-  constexpr float kShare = 0.93f, kStep_m = 0.3f;
-  // Cells of about a seventh of a degree for a common lens; LiDAR rings are 7 of them apart or
-  // less.
-  const int cell = std::max(1, camera.width_px / 400);
-  constexpr int kBeside = 2, kAlong = 8;
-  const int width = camera.width_px / cell + 1, height = camera.height_px / cell + 1;
-  std::vector<float> nearest(static_cast<size_t>(width) * height, INFINITY);
-  for (const Hit& hit : hits) {
-    float& value = nearest[static_cast<size_t>(hit.y / cell) * width + hit.x / cell];
-    value = std::min(value, hit.depth_m);
-  }
-  const auto is_hidden = [&](const Hit& hit) {
-    const int cx = hit.x / cell, cy = hit.y / cell;
-    const float limit = kShare * hit.depth_m - kStep_m;
-    bool above = false, below = false;
-    for (int y = std::max(0, cy - kAlong); y <= std::min(height - 1, cy + kAlong); ++y) {
-      for (int x = std::max(0, cx - kBeside); x <= std::min(width - 1, cx + kBeside); ++x) {
-        if (nearest[static_cast<size_t>(y) * width + x] >= limit) continue;
-        above |= y <= cy;
-        below |= y >= cy;
-      }
-    }
-    return above && below;
-  };
-  // All are judged before one is removed: the result does not depend on their order.
-  std::vector<bool> hidden(hits.size());
-  for (size_t i = 0; i < hits.size(); ++i) hidden[i] = is_hidden(hits[i]);
-  size_t kept = 0;
-  for (size_t i = 0; i < hits.size(); ++i) {
-    if (!hidden[i]) hits[kept++] = hits[i];
-  }
-  hits.resize(kept);
-}
 
 class SceneMaker {
  public:
@@ -416,9 +305,9 @@ class SceneMaker {
     Image mask(camera.width_px, camera.height_px, 1, 255);
     bool masked = false;
     for (const Box3& box : MovingBoxes(reading.time_us)) {
-      const std::vector<Eigen::Vector2d> outline = Outline(image.camera_from_world * box, camera);
+      const std::vector<Eigen::Vector2d> outline = OutlineOf(image.camera_from_world * box, camera);
       masked |= !outline.empty();
-      CutHull(outline, mask);
+      CutHull(outline, &mask);
     }
     masked &= std::find(mask.data.begin(), mask.data.end(), uint8_t{0}) != mask.data.end();
     if (masked) {
@@ -426,15 +315,15 @@ class SceneMaker {
       WriteImage(image.mask_path, mask);
     }
 
-    std::vector<Hit> hits = Project(reading.time_us, camera, image.camera_from_world);
-    RemoveHidden(camera, hits);
+    std::vector<PixelHit> hits = Project(reading.time_us, camera, image.camera_from_world);
+    RemoveHidden(camera, &hits);
     const Image picture = ReadImage(reading.path);
     ATHANOR_CHECK(picture.width == camera.width_px && picture.height == camera.height_px,
                   reading.path.string(), ": the picture is ", picture.width, "x", picture.height,
                   ", but its camera is ", camera.width_px, "x", camera.height_px);
     DepthImage depth(camera.width_px, camera.height_px, 1);
     int64_t pixels = 0;
-    for (const Hit& hit : hits) {
+    for (const PixelHit& hit : hits) {
       if (*mask.at(hit.x, hit.y) == 0) continue;
       if (hit.voxel >= 0) voxels_.AddColor(hit.voxel, picture.at(hit.x, hit.y));
       uint16_t& value = *depth.at(hit.x, hit.y);
@@ -449,8 +338,8 @@ class SceneMaker {
   }
 
   // The points of the sweeps nearest in time that fall into the picture.
-  std::vector<Hit> Project(int64_t time_us, const Camera& camera,
-                           const Rigid3& camera_from_scene) const {
+  std::vector<PixelHit> Project(int64_t time_us, const Camera& camera,
+                                const Rigid3& camera_from_scene) const {
     std::vector<int> order(sweeps_.size());
     std::iota(order.begin(), order.end(), 0);
     const auto count = std::min<size_t>(order.size(), options_.depth_sweeps);
@@ -461,13 +350,13 @@ class SceneMaker {
                       });
     const Eigen::Matrix3d rotation = camera_from_scene.rotation.toRotationMatrix();
     const double most_m = std::min(options_.max_depth_m, 65535 * kDepthUnit_m);
-    std::vector<Hit> hits;
+    std::vector<PixelHit> hits;
     for (size_t k = 0; k < count; ++k) {
       const StaticSweep& sweep = sweeps_[order[k]];
       for (size_t i = 0; i < sweep.points.size(); ++i) {
         const Eigen::Vector3d point =
             rotation * sweep.points[i].cast<double>() + camera_from_scene.translation;
-        if (!(point.z() >= kNear_m && point.z() <= most_m)) continue;
+        if (!(point.z() >= kNearestProjected_m && point.z() <= most_m)) continue;
         const auto pixel = camera.Project(point);
         if (!pixel || !(pixel->x() >= 0 && pixel->y() >= 0 && pixel->x() < camera.width_px &&
                         pixel->y() < camera.height_px)) {

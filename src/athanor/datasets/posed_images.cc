@@ -9,6 +9,7 @@
 #include "athanor/base/log.h"
 #include "athanor/base/random.h"
 #include "athanor/datasets/colmap_reader.h"
+#include "athanor/datasets/paths.h"
 #include "athanor/datasets/scannet_reader.h"
 #include "athanor/datasets/text_lines.h"
 #include "athanor/datasets/transforms_reader.h"
@@ -18,11 +19,6 @@ namespace athanor {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool IsFile(const fs::path& path) {
-  std::error_code error;
-  return fs::is_regular_file(path, error);
-}
 
 // True when one is the other scaled by one factor, to the rounding of its sides.
 bool SameShape(const Camera& camera, const ImageSize& size) {

@@ -5,6 +5,7 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
+#include "athanor/datasets/paths.h"
 #include "athanor/datasets/ply_points.h"
 #include "athanor/datasets/rotation_matrix.h"
 #include "athanor/datasets/text_lines.h"
@@ -13,16 +14,6 @@ namespace athanor {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool IsFile(const fs::path& path) {
-  std::error_code error;
-  return fs::is_regular_file(path, error);
-}
-
-bool IsFolder(const fs::path& path) {
-  std::error_code error;
-  return fs::is_directory(path, error);
-}
 
 // 4 x 4 numbers as text; -inf and nan are allowed, since that is how lost poses are written.
 Eigen::Matrix4d ReadMatrix(const fs::path& path) {

@@ -12,6 +12,7 @@
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
 #include "athanor/base/log.h"
+#include "athanor/datasets/paths.h"
 #include "athanor/datasets/ply_points.h"
 #include "athanor/datasets/text_lines.h"
 #include "athanor/media/image.h"
@@ -178,11 +179,6 @@ void ReadSplits(const Record& file, std::vector<TransformsFrame>& frames) {
       found->second->split = split;
     }
   }
-}
-
-bool IsFile(const fs::path& path) {
-  std::error_code error;
-  return fs::is_regular_file(path, error);
 }
 
 // The photograph that a frame names, with an extension added when it has none; empty for none.

@@ -5,6 +5,7 @@
 // ellipse alpha >= 1/255 reaches it (Speedy-Splat, Hanson et al. 2024), not merely its box.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

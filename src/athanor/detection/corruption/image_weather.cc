@@ -10,11 +10,18 @@
 namespace athanor {
 namespace {
 
-// The finest octaves of a plasma fractal are below a grey level: a quarter of the size will do.
+// The picture is cut from a plasma fractal of the next power of two. Its finest octaves are below a
+// grey level: a quarter of the size will do.
+constexpr int kPlasmaScale = 4;
+
 FloatImage PlasmaFor(const Image& image, uint64_t key) {
   int side = 2;
-  while (4 * side < std::max(image.width, image.height)) side *= 2;
+  while (kPlasmaScale * side < std::max(image.width, image.height)) side *= 2;
   return PlasmaFractal(side, key);
+}
+
+float PlasmaAt(const FloatImage& plasma, int x, int y) {
+  return SampleStretched(plasma, kPlasmaScale * plasma.width, kPlasmaScale * plasma.height, x, y);
 }
 
 // How bright the sky is: of the upper half, what nine tenths of the pixels are darker than.
@@ -40,8 +47,7 @@ Image FogByDepth(const Image& image, int severity, uint64_t key, const FloatImag
   ForRows(image.height, 0, [&](int y, Random&) {
     for (int x = 0; x < image.width; ++x) {
       const float depth_m = SampleStretched(depth, image.width, image.height, x, y);
-      const float thickness =
-          0.75f + 0.5f * SampleStretched(density, image.width, image.height, x, y);
+      const float thickness = 0.75f + 0.5f * PlasmaAt(density, x, y);
       const float left = std::exp(-alpha_per_m * thickness * std::max(depth_m, 0.0f));
       uint8_t* pixel = result.at(x, y);
       for (int c = 0; c < 3; ++c) {
@@ -67,9 +73,8 @@ Image FogAsPublished(const Image& image, int severity, uint64_t key) {
   Image result = image;
   ForRows(height, key, [&](int y, Random& random) {
     for (int x = 0; x < width; ++x) {
-      const float layer = SampleStretched(fog, width, height, x, y) *
-                          (1 - kAttenuation * SampleStretched(attenuation, width, height, x, y)) *
-                          (1 + kBackscatter * SampleStretched(backscatter, width, height, x, y));
+      const float layer = PlasmaAt(fog, x, y) * (1 - kAttenuation * PlasmaAt(attenuation, x, y)) *
+                          (1 + kBackscatter * PlasmaAt(backscatter, x, y));
       const double outside_px =
           std::hypot(std::max({0, y - y2, y1 - y}), std::max({0, x - x2, x1 - x}));
       const double depth_px = 2 * outside_px * (1 + random.Uniform() / 4) + size;

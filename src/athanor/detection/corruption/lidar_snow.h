@@ -25,7 +25,7 @@ struct LidarSnowParameters {
   double snow_density = 0.1;       // of a flake, over that of water
   double snow_reflectivity = 0.9;  // diffuse
   double divergence_rad = 0.003;   // full angle of a beam
-  double half_power_s = 20e-9;     // the pulse lasts twice that
+  double half_power_s = 10e-9;     // the pulse lasts twice that; Velodyne's HDL-64E, as published
   // Share of the ground that a film of water covers (ours; 0: dry).
   double wet_share = 0.5;
   // A target whose return falls below this times the weakest one of the clear sweep is lost.
@@ -33,7 +33,8 @@ struct LidarSnowParameters {
 
   // Share of a volume that is snow.
   double Occupancy() const { return rate_mmph / 3.6e6 / (snow_density * terminal_mps); }
-  // Mean diameter of the flakes; exponentially distributed.
+  // Mean diameter of the flakes; exponentially distributed. Gunn and Marshall's for the rate of the
+  // water, of flakes that are not melted.
   double MeanDiameter_m() const;
   // Flakes in a square metre of a slice.
   double FlakesPerM2() const;

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <numeric>
+#include <optional>
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
+#include "athanor/detection/evaluation/json_cursor.h"
 
 namespace athanor {
 namespace {
@@ -22,15 +23,26 @@ void SetMean(RobustnessScores* scores) {
   scores->mean /= static_cast<double>(scores->of_kind.size());
 }
 
+// Undefined errors stand as NaN in these files, which strict parsers of JSON refuse.
 double ReadScore(const fs::path& folder, const std::string& metric) {
   const fs::path path = folder / "metrics_summary.json";
-  const auto json = nlohmann::json::parse(ReadFile(path), nullptr, false);
-  ATHANOR_CHECK(json.is_object() && json.contains(metric) && json[metric].is_number(),
-                path.string(), ": expected an object with a number '", metric, "'");
-  const double score = json[metric].get<double>();
-  ATHANOR_CHECK(score >= 0 && score <= 1, path.string(), ": ", metric, ": expected 0 to 1, found ",
-                score);
-  return score;
+  const std::string text = ReadFile(path), name = path.string();
+  JsonCursor cursor(text, name);
+  std::optional<double> score;
+  std::string key;
+  cursor.Expect('{', "an object of metrics");
+  for (bool first = true; cursor.NextMember(&key, &first);) {
+    if (key == metric) {
+      score = cursor.ReadNumber(metric + " as a number");
+    } else {
+      cursor.SkipValue();
+    }
+  }
+  cursor.ExpectEnd();
+  ATHANOR_CHECK(score, name, ": expected a number '", metric, "', found none");
+  ATHANOR_CHECK(*score >= 0 && *score <= 1, name, ": ", metric, ": expected 0 to 1, found ",
+                *score);
+  return *score;
 }
 
 std::vector<fs::path> FoldersOf(const fs::path& folder) {

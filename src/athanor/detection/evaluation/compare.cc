@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <numeric>
@@ -126,6 +127,42 @@ std::vector<ComparisonRow> CompareArgoverse(const std::vector<ArgoverseSweep>& s
         for (const size_t c : shown) values.push_back(metrics.categories[c].ap);
         return values;
       });
+}
+
+std::vector<ComparisonRow> CompareKitti(const KittiMatches& a, const KittiMatches& b,
+                                        const CompareOptions& options) {
+  ATHANOR_CHECK(a.num_frames == b.num_frames, "expected matches of the same frames, found ",
+                a.num_frames, " and ", b.num_frames);
+  constexpr int kModerate = 1;
+  constexpr KittiTask kTasks[] = {KittiTask::kBox3d, KittiTask::kGround, KittiTask::kImage,
+                                  KittiTask::kOrientation};
+  const auto averages = [&](const KittiMatches& matches, std::span<const int32_t> weights) {
+    const KittiMetrics metrics = SummarizeKitti(matches, {weights.begin(), weights.end()});
+    std::vector<double> values;
+    for (int c = 0; c < kKittiClasses; ++c) {
+      for (const KittiTask task : kTasks) {
+        values.push_back(metrics.At(c, task, KittiOverlap::kStrict, kModerate).Average40());
+      }
+    }
+    return values;
+  };
+  // What either detector does not do is not compared.
+  const std::vector<double> of_a = averages(a, {}), of_b = averages(b, {});
+  std::vector<std::string> names;
+  std::vector<size_t> shown;
+  for (size_t i = 0; i < of_a.size(); ++i) {
+    if (std::isnan(of_a[i]) || std::isnan(of_b[i])) continue;
+    shown.push_back(i);
+    names.push_back(StrCat(kKittiClassNames[i / std::size(kTasks)], " ",
+                           kKittiTaskNames[static_cast<int>(kTasks[i % std::size(kTasks)])]));
+  }
+  return CompareByBootstrap(names, EverySample(a.num_frames), options,
+                            [&](int which, std::span<const int32_t> weights) {
+                              const auto all = averages(which == 0 ? a : b, weights);
+                              std::vector<double> values;
+                              for (const size_t i : shown) values.push_back(all[i]);
+                              return values;
+                            });
 }
 
 }  // namespace athanor

@@ -12,6 +12,7 @@
 
 #include "athanor/base/options.h"
 #include "athanor/detection/evaluation/argoverse_eval.h"
+#include "athanor/detection/evaluation/kitti_eval.h"
 #include "athanor/detection/evaluation/nuscenes_eval.h"
 
 namespace athanor {
@@ -20,6 +21,7 @@ struct CompareOptions {
   int draws = 1000;
   double confidence = 0.95;
   // What is drawn: whole scenes (logs), as frames of one scene are not independent, or samples.
+  // KITTI frames belong to no scene.
   std::string unit = "scene";
   int64_t seed = 0;
 };
@@ -53,5 +55,11 @@ std::vector<ComparisonRow> CompareArgoverse(const std::vector<ArgoverseSweep>& s
                                             const ArgoverseMatches& a, const ArgoverseMatches& b,
                                             const ArgoverseConfig& config,
                                             const CompareOptions& options);
+
+// AP at 40 recalls, of the strict overlap and moderate difficulty, of every class and task that
+// both detectors are evaluated in. Frames are drawn one by one: which drive one is from is not in
+// the files. Both of the same frames in the same order.
+std::vector<ComparisonRow> CompareKitti(const KittiMatches& a, const KittiMatches& b,
+                                        const CompareOptions& options);
 
 }  // namespace athanor

@@ -10,6 +10,7 @@
 #include "athanor/base/random.h"
 #include "athanor/base/test_util.h"
 #include "athanor/detection/evaluation/evaluation_cases.h"
+#include "athanor/detection/evaluation/kitti_cases.h"
 
 namespace athanor {
 namespace {
@@ -98,6 +99,34 @@ TEST(Compare, ArgoverseRowsAreThoseOfTheMetrics) {
   EXPECT_EQ(rows[0].a, metrics.average.cds);
   EXPECT_EQ(rows[1].a, metrics.average.ap);
   EXPECT_EQ(rows[1].b, 0);
+}
+
+TEST(Compare, KittiRowsAreWhatBothDetectorsAreEvaluatedIn) {
+  std::vector<KittiFrame> frames = MakeKittiCase(5);
+  const KittiMatches a = MatchKitti(frames);
+  CompareOptions options;
+  options.draws = 20;
+  const auto same = CompareKitti(a, a, options);
+  ASSERT_FALSE(same.empty());
+  EXPECT_EQ(same[0].name, "Car 3d");
+  EXPECT_EQ(same[0].a,
+            EvaluateKitti(frames).At(0, KittiTask::kBox3d, KittiOverlap::kStrict, 1).Average40());
+  for (const ComparisonRow& row : same) {
+    EXPECT_EQ(row.low, 0) << row.name;
+    EXPECT_EQ(row.high, 0) << row.name;
+  }
+  // A detector that names no cars is not compared in them.
+  for (KittiFrame& frame : frames) {
+    std::erase_if(frame.detections, [](const KittiLabel& label) {
+      return label.type == "Car" || label.type == "car";
+    });
+  }
+  const auto fewer = CompareKitti(a, MatchKitti(frames), options);
+  EXPECT_LT(fewer.size(), same.size());
+  for (const ComparisonRow& row : fewer) EXPECT_FALSE(row.name.starts_with("Car")) << row.name;
+  frames.pop_back();
+  EXPECT_THAT(ErrorOf([&] { CompareKitti(a, MatchKitti(frames), options); }),
+              HasSubstr("expected matches of the same frames"));
 }
 
 TEST(Compare, BadInput) {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 #include <sstream>
+#include <string_view>
 #include <utility>
 
 #include "athanor/base/error.h"
@@ -31,6 +32,10 @@ constexpr std::array kVal = {
     909,  910,  911,  912,  913,  914,  915,  916,  917,  919,  920,  921,  922,  923,  924,
     925,  926,  927,  928,  929,  930,  931,  962,  963,  966,  967,  968,  969,  971,  972,
     1059, 1060, 1061, 1062, 1063, 1064, 1065, 1066, 1067, 1068, 1069, 1070, 1071, 1072, 1073};
+
+// What Argoverse 2 annotates and does not score.
+constexpr std::array<std::string_view, 4> kNotScored = {"ANIMAL", "OFFICIAL_SIGNALER",
+                                                        "RAILED_VEHICLE", "TRAFFIC_LIGHT_TRAILER"};
 
 std::string SceneName(int number) {
   std::string digits = std::to_string(number);
@@ -139,6 +144,11 @@ NuscenesTruth ReadNuscenesTruth(const fs::path& path, const std::string& split) 
                   "mini_val or a text file of scene names, found '",
                   split, "'");
     wanted = ReadNames(split);
+    for (const std::string& name : wanted) {
+      ATHANOR_CHECK(
+          std::find(logs->names().begin(), logs->names().end(), name) != logs->names().end(), split,
+          ": names the scene ", name, ", which ", path.string(), " does not have");
+    }
   }
   NuscenesTruth truth;
   truth.source = path.string();
@@ -240,6 +250,10 @@ std::vector<ArgoverseSweep> ArgoverseInput::WithDetections(
     box.rotation_wxyz = {q.w(), q.x(), q.y(), q.z()};
     box.score = detection.score;
     box.category = FindCategory(detection.category);
+    ATHANOR_CHECK(box.category >= 0 || std::find(kNotScored.begin(), kNotScored.end(),
+                                                 detection.category) != kNotScored.end(),
+                  source, ": expected categories of Argoverse 2, such as REGULAR_VEHICLE, found '",
+                  detection.category, "'");
     sweeps[found->second].detections.push_back(box);
   }
   return sweeps;

@@ -28,7 +28,7 @@ void AddNuscenesTruth(const Log& log, int scene, NuscenesTruth* truth);
 
 // The scenes of a split, from a data set in nuScenes format. `split`: "" or "all" for every scene;
 // "val", "train" (all others), "mini_val", "mini_train"; or a text file with the name of a scene
-// per line. Throws Error when a split has no scene here.
+// per line, all of which must be there. Throws Error when a split has no scene here.
 NuscenesTruth ReadNuscenesTruth(const std::filesystem::path& path, const std::string& split);
 
 // The official scenes of "val", "mini_val" or "mini_train"; empty for other names.
@@ -47,8 +47,8 @@ class ArgoverseInput {
   // positives only. To be called for all submissions that are compared, before WithDetections.
   // Throws Error for a log that is not there, or a time for which it has no pose.
   void AddSweepsOf(const std::vector<Argoverse2Detection>& detections, const std::string& source);
-  // All sweeps with the detections of one submission. Throws Error when there are none, or one is
-  // in a sweep that is not there.
+  // All sweeps with the detections of one submission. Throws Error when there are none, one is in a
+  // sweep that is not there, or of a category that Argoverse 2 does not know.
   std::vector<ArgoverseSweep> WithDetections(const std::vector<Argoverse2Detection>& detections,
                                              const std::string& source) const;
   // Null without region of interest. Valid as long as this object.

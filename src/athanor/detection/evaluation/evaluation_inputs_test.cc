@@ -121,6 +121,10 @@ TEST(EvaluationInputs, RealArgoverseLogAgainstItself) {
       EXPECT_NEAR(metrics.categories[c].ate_m, 0, 1e-9) << config.categories[c];
     }
   }
+  detections[0].category = "CAR";
+  EXPECT_THAT(ErrorOf([&] { input.WithDetections(detections, "R"); }), HasSubstr("found 'CAR'"));
+  detections[0].category = "ANIMAL";  // annotated, but not scored
+  EXPECT_EQ(ErrorOf([&] { input.WithDetections(detections, "R"); }), "");
   detections[0].log_id = "nowhere";
   EXPECT_THAT(ErrorOf([&] { input.WithDetections(detections, "R"); }),
               HasSubstr("R: holds detections of log nowhere"));

@@ -167,7 +167,7 @@ Ignored FindIgnored(const KittiFrame& frame, int class_index, int difficulty) {
 }
 
 struct Counts {
-  int64_t tp = 0, fp = 0, fn = 0;
+  int32_t tp = 0, fp = 0;
   double similarity = 0;
 };
 
@@ -178,12 +178,10 @@ struct Run {
   const std::vector<Ignored>& ignored;
   int task;
   double min_overlap;
-  bool with_aos;
 };
 
-// First pass: every true box takes the best-scored detection that overlaps enough. Appends their
-// scores.
-void CollectScores(const Run& run, size_t f, std::vector<double>* scores) {
+// First pass: every true box takes the best-scored detection that overlaps enough.
+void CollectHits(const Run& run, size_t f, std::vector<KittiMatches::Hit>* hits) {
   const KittiFrame& frame = run.frames[f];
   const Ignored& ignored = run.ignored[f];
   const size_t detections = frame.detections.size();
@@ -201,24 +199,24 @@ void CollectScores(const Run& run, size_t f, std::vector<double>* scores) {
     if (best < 0) continue;
     assigned[best] = true;
     if (ignored.truths[i] == 0 && ignored.detections[best] == 0) {
-      scores->push_back(*frame.detections[best].score);
+      hits->push_back({*frame.detections[best].score, static_cast<int32_t>(f)});
     }
   }
 }
 
 // Second pass: with the detections of at least `threshold`, every true box takes the one that
 // overlaps most.
-void CountFrame(const Run& run, size_t f, double threshold, Counts* counts) {
+Counts CountFrame(const Run& run, size_t f, double threshold) {
   const KittiFrame& frame = run.frames[f];
   const Ignored& ignored = run.ignored[f];
   const size_t detections = frame.detections.size();
   std::vector<bool> done(detections);  // assigned, or below the threshold
-  int64_t candidates = 0;
+  Counts counts;
+  int32_t candidates = 0;
   for (size_t j = 0; j < detections; ++j) {
     done[j] = *frame.detections[j].score < threshold;
     candidates += !done[j] && ignored.detections[j] == 0 ? 1 : 0;
   }
-  double similarity = 0;
   for (size_t i = 0; i < frame.truths.size(); ++i) {
     if (ignored.truths[i] == -1) continue;
     int best = -1;
@@ -239,15 +237,13 @@ void CountFrame(const Run& run, size_t f, double threshold, Counts* counts) {
         is_small = true;
       }
     }
-    if (best < 0) {
-      counts->fn += ignored.truths[i] == 0 ? 1 : 0;
-      continue;
-    }
+    if (best < 0) continue;
     done[best] = true;
     candidates -= ignored.detections[best] == 0 ? 1 : 0;
     if (ignored.truths[i] == 1 || ignored.detections[best] == 1) continue;
-    ++counts->tp;
-    similarity += (1 + std::cos(frame.truths[i].alpha_rad - frame.detections[best].alpha_rad)) / 2;
+    ++counts.tp;
+    counts.similarity +=
+        (1 + std::cos(frame.truths[i].alpha_rad - frame.detections[best].alpha_rad)) / 2;
   }
   // What is left over is wrong, unless it lies in a region that nobody labelled.
   for (size_t i = 0; i < run.overlaps[f].dont_care.size(); ++i) {
@@ -259,13 +255,29 @@ void CountFrame(const Run& run, size_t f, double threshold, Counts* counts) {
       }
     }
   }
-  counts->fp += candidates;
-  counts->similarity += similarity;
+  counts.fp = candidates;
+  return counts;
 }
 
-// Scores at which recall passes 0, 1/40, ... as nearly as can be.
-std::vector<double> PickThresholds(std::vector<double> scores, int64_t truths) {
+// The counts of a frame change at the scores of its detections only.
+void CollectChanges(const Run& run, size_t f, std::vector<KittiMatches::Change>* changes) {
+  std::vector<double> scores;
+  for (size_t j = 0; j < run.frames[f].detections.size(); ++j) {
+    if (run.ignored[f].detections[j] != -1) scores.push_back(*run.frames[f].detections[j].score);
+  }
   std::sort(scores.begin(), scores.end(), std::greater<>());
+  scores.erase(std::unique(scores.begin(), scores.end()), scores.end());
+  Counts before;
+  for (const double score : scores) {
+    const Counts counts = CountFrame(run, f, score);
+    changes->push_back({score, static_cast<int32_t>(f), counts.tp - before.tp,
+                        counts.fp - before.fp, counts.similarity - before.similarity});
+    before = counts;
+  }
+}
+
+// Scores at which recall passes 0, 1/40, ... as nearly as can be. `scores` descend.
+std::vector<double> PickThresholds(const std::vector<double>& scores, int64_t truths) {
   std::vector<double> thresholds;
   double recall = 0;
   const auto total = static_cast<double>(truths);
@@ -280,30 +292,55 @@ std::vector<double> PickThresholds(std::vector<double> scores, int64_t truths) {
   return thresholds;
 }
 
-void RunClass(const Run& run, KittiCurve* precision, KittiCurve* aos) {
-  std::vector<double> scores;
-  int64_t truths = 0;
+KittiMatches::Run MatchRun(const Run& run) {
+  KittiMatches::Run matches;
+  matches.is_evaluated = true;
   for (size_t f = 0; f < run.frames.size(); ++f) {
-    CollectScores(run, f, &scores);
-    truths += run.ignored[f].valid_truths;
+    matches.truths.push_back(run.ignored[f].valid_truths);
+    CollectHits(run, f, &matches.hits);
+    CollectChanges(run, f, &matches.changes);
   }
-  const std::vector<double> thresholds = PickThresholds(std::move(scores), truths);
-  const auto finish = [&](KittiCurve* curve) {
+  const auto by_score = [](const auto& a, const auto& b) { return a.score > b.score; };
+  std::stable_sort(matches.hits.begin(), matches.hits.end(), by_score);
+  std::stable_sort(matches.changes.begin(), matches.changes.end(), by_score);
+  return matches;
+}
+
+void SummarizeRun(const KittiMatches::Run& run, const std::vector<int32_t>& weights,
+                  KittiCurve* precision, KittiCurve* aos) {
+  const auto weight_of = [&](int32_t frame) { return weights.empty() ? 1 : weights[frame]; };
+  int64_t truths = 0;
+  for (size_t f = 0; f < run.truths.size(); ++f) {
+    truths += int64_t{run.truths[f]} * weight_of(static_cast<int32_t>(f));
+  }
+  std::vector<double> scores;
+  for (const KittiMatches::Hit& hit : run.hits) {
+    scores.insert(scores.end(), weight_of(hit.frame), hit.score);
+  }
+  const std::vector<double> thresholds = PickThresholds(scores, truths);
+  auto change = run.changes.begin();
+  int64_t tp = 0, fp = 0;
+  double similarity = 0;
+  for (size_t i = 0; i < thresholds.size(); ++i) {
+    for (; change != run.changes.end() && change->score >= thresholds[i]; ++change) {
+      const int weight = weight_of(change->frame);
+      tp += int64_t{weight} * change->true_positives;
+      fp += int64_t{weight} * change->false_positives;
+      similarity += weight * change->similarity;
+    }
+    // Every box at the threshold may be forgiven: the development kit divides by 0.
+    const double found =
+        tp + fp > 0 ? static_cast<double>(tp + fp) : std::numeric_limits<double>::quiet_NaN();
+    precision->values[i] = static_cast<double>(tp) / found;
+    aos->values[i] = similarity / found;
+  }
+  for (KittiCurve* curve : {precision, aos}) {
     for (size_t i = 0; i < thresholds.size(); ++i) {
       curve->values[i] =
           *std::max_element(curve->values.begin() + static_cast<int64_t>(i), curve->values.end());
     }
     curve->is_evaluated = true;
-  };
-  for (size_t i = 0; i < thresholds.size(); ++i) {
-    Counts counts;
-    for (size_t f = 0; f < run.frames.size(); ++f) CountFrame(run, f, thresholds[i], &counts);
-    const auto found = static_cast<double>(counts.tp + counts.fp);
-    precision->values[i] = static_cast<double>(counts.tp) / found;
-    aos->values[i] = counts.similarity / found;
   }
-  finish(precision);
-  if (run.with_aos) finish(aos);
 }
 
 void CheckFrame(const KittiFrame& frame) {
@@ -342,13 +379,15 @@ double KittiBox3Overlap(const KittiLabel& a, const KittiLabel& b) {
   return GroundOverlaps(a, b, false).box3;
 }
 
-KittiMetrics EvaluateKitti(const std::vector<KittiFrame>& frames) {
-  bool with_aos = true;
+KittiMatches MatchKitti(const std::vector<KittiFrame>& frames) {
+  KittiMatches matches;
+  matches.num_frames = static_cast<int64_t>(frames.size());
+  matches.with_orientation = true;
   bool named[3][kKittiClasses] = {};
   for (const KittiFrame& frame : frames) {
     CheckFrame(frame);
     for (const KittiLabel& detection : frame.detections) {
-      if (detection.alpha_rad == -10) with_aos = false;
+      if (detection.alpha_rad == -10) matches.with_orientation = false;
       for (int c = 0; c < kKittiClasses; ++c) {
         if (!IsNamed(detection, kKittiClassNames[c])) continue;
         named[0][c] |= detection.box_px[0] >= 0;
@@ -361,9 +400,6 @@ KittiMetrics EvaluateKitti(const std::vector<KittiFrame>& frames) {
   ParallelFor(static_cast<int64_t>(frames.size()), 16, [&](int64_t begin, int64_t end) {
     for (int64_t f = begin; f < end; ++f) overlaps[f] = ComputeOverlaps(frames[f]);
   });
-
-  KittiMetrics metrics;
-  constexpr int kAos = static_cast<int>(KittiTask::kOrientation);
   ParallelChunks(kKittiClasses * kKittiDifficulties, [&](int64_t chunk) {
     const int c = static_cast<int>(chunk) / kKittiDifficulties;
     const int difficulty = static_cast<int>(chunk) % kKittiDifficulties;
@@ -373,21 +409,41 @@ KittiMetrics EvaluateKitti(const std::vector<KittiFrame>& frames) {
     }
     for (int task = 0; task < 3; ++task) {
       if (!named[task][c]) continue;
-      for (int set = 0; set < 2; ++set) {
-        auto& curves = metrics.curves[c];
-        KittiCurve &curve = curves[task][set][difficulty], aos;
-        if (task == 0 && set == 1) {
-          curve = curves[0][0][difficulty];
-          curves[kAos][1][difficulty] = curves[kAos][0][difficulty];
-          continue;
-        }
-        RunClass({frames, overlaps, ignored, task, kMinOverlap[set][c], task == 0 && with_aos},
-                 &curve, &aos);
-        if (task == 0) curves[kAos][0][difficulty] = aos;
+      for (int set = 0; set < (task == 0 ? 1 : 2); ++set) {
+        matches.runs[c][task][set][difficulty] =
+            MatchRun({frames, overlaps, ignored, task, kMinOverlap[set][c]});
+      }
+    }
+  });
+  return matches;
+}
+
+KittiMetrics SummarizeKitti(const KittiMatches& matches, const std::vector<int32_t>& weights) {
+  ATHANOR_CHECK(weights.empty() || static_cast<int64_t>(weights.size()) == matches.num_frames,
+                "expected one weight per frame (", matches.num_frames, "), found ", weights.size());
+  KittiMetrics metrics;
+  constexpr int kAos = static_cast<int>(KittiTask::kOrientation);
+  ParallelChunks(kKittiClasses * kKittiDifficulties, [&](int64_t chunk) {
+    const int c = static_cast<int>(chunk) / kKittiDifficulties;
+    const int d = static_cast<int>(chunk) % kKittiDifficulties;
+    auto& curves = metrics.curves[c];
+    for (int task = 0; task < 3; ++task) {
+      for (int set = 0; set < (task == 0 ? 1 : 2); ++set) {
+        const KittiMatches::Run& run = matches.runs[c][task][set][d];
+        if (!run.is_evaluated) continue;
+        KittiCurve aos;
+        SummarizeRun(run, weights, &curves[task][set][d], &aos);
+        if (task != 0) continue;
+        curves[0][1][d] = curves[0][0][d];  // in the image there is one overlap only
+        if (matches.with_orientation) curves[kAos][0][d] = curves[kAos][1][d] = aos;
       }
     }
   });
   return metrics;
+}
+
+KittiMetrics EvaluateKitti(const std::vector<KittiFrame>& frames) {
+  return SummarizeKitti(MatchKitti(frames));
 }
 
 }  // namespace athanor

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,8 +56,35 @@ struct KittiMetrics {
   }
 };
 
+// What is left of the frames once boxes are matched: enough to give every frame a weight and take
+// the metrics without matching again. Per class, task (image, ground, 3D), overlap and difficulty.
+struct KittiMatches {
+  struct Hit {  // of the first pass: a true box, and the score of the detection that finds it
+    double score = 0;
+    int32_t frame = 0;
+  };
+  struct Change {  // of the second pass: what a frame adds when the threshold falls to this score
+    double score = 0;
+    int32_t frame = 0, true_positives = 0, false_positives = 0;
+    double similarity = 0;
+  };
+  struct Run {
+    bool is_evaluated = false;
+    std::vector<int32_t> truths;  // [frames] that count
+    std::vector<Hit> hits;        // by score, descending
+    std::vector<Change> changes;  // by score, descending
+  };
+  int64_t num_frames = 0;
+  bool with_orientation = false;
+  std::array<std::array<std::array<std::array<Run, kKittiDifficulties>, 2>, 3>, kKittiClasses> runs;
+};
+
 // Throws Error (frame, expectation) for a detection without a score or a number that is not finite.
-// Runs on several cores; the same result whatever their number.
+// Both run on several cores; the same result whatever their number.
+KittiMatches MatchKitti(const std::vector<KittiFrame>& frames);
+// `weights` [frames]: how often each counts; empty: all once. Thread-safe.
+KittiMetrics SummarizeKitti(const KittiMatches& matches, const std::vector<int32_t>& weights = {});
+// One after the other.
 KittiMetrics EvaluateKitti(const std::vector<KittiFrame>& frames);
 
 // Intersection over union of two boxes seen from above and in 3D: rectangles (length, width) turned

@@ -78,6 +78,35 @@ TEST(KittiEval, RotatedOverlaps) {
   EXPECT_NEAR(KittiBox3Overlap(a, higher), 1.0 / 3, 1e-12);
 }
 
+// A weight of 2 is the frame twice, one of 0 is no frame.
+TEST(KittiEval, WeightsAreCopiesOfFrames) {
+  for (int seed = 0; seed < 64; ++seed) {
+    const std::vector<KittiFrame> frames = MakeKittiCase(seed);
+    std::vector<int32_t> weights;
+    std::vector<KittiFrame> copies;
+    for (size_t f = 0; f < frames.size(); ++f) {
+      weights.push_back(static_cast<int32_t>((f + seed) % 3));
+      copies.insert(copies.end(), weights.back(), frames[f]);
+    }
+    const KittiMetrics weighted = SummarizeKitti(MatchKitti(frames), weights);
+    const KittiMetrics copied = EvaluateKitti(copies);
+    for (int c = 0; c < kKittiClasses; ++c) {
+      for (int task = 0; task < kKittiTasks; ++task) {
+        for (int d = 0; d < kKittiDifficulties; ++d) {
+          const KittiCurve &a = weighted.curves[c][task][0][d], &b = copied.curves[c][task][0][d];
+          // Whether a class is named at all is told from all frames, of whatever weight.
+          if (!b.is_evaluated) continue;
+          for (int k = 0; k < kKittiRecalls; ++k) {
+            ASSERT_TRUE(std::abs(a.values[k] - b.values[k]) < 1e-9 ||
+                        (std::isnan(a.values[k]) && std::isnan(b.values[k])))
+                << seed << " " << c << " " << task << " " << d << " " << k;
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(KittiEval, HeightOfDetectionsIsCutToWholePixels) {
   // At the limit of 40 pixels the truth counts; a detection of 39.9 does not, as one of 39.
   KittiLabel truth = Car(0, 10, 0);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "athanor/base/error.h"
+#include "athanor/datasets/dynamic_gaussians.h"
 #include "athanor/datasets/log_scene.h"
 
 namespace athanor {
@@ -45,7 +46,7 @@ RenderOptions RenderOptionsOf(const ReconstructOptions& options) {
   return render;
 }
 
-OpenedScene OpenScene(const std::filesystem::path& run_or_file, bool with_capture) {
+OpenedScene OpenScene(const std::filesystem::path& run_or_file, bool with_capture, int64_t time) {
   OpenedScene scene;
   std::error_code error;
   if (std::filesystem::is_directory(run_or_file, error)) {
@@ -58,9 +59,21 @@ OpenedScene OpenScene(const std::filesystem::path& run_or_file, bool with_captur
     if (with_capture) scene.capture = ReadCapture(run.input, run.options, run_or_file);
   } else {
     scene.file = run_or_file;
-    if (with_capture && BringsCameras(run_or_file)) scene.capture = ReadGardenViews(run_or_file);
+    if (IsDynamicGaussians(run_or_file)) {
+      const DynamicGaussians moving = ReadDynamicGaussians(run_or_file);
+      ATHANOR_CHECK(time >= 0 && time < moving.frames, run_or_file.string(),
+                    ": expected a time from 0 to ", moving.frames - 1, ", found ", time);
+      scene.times = moving.frames;
+      scene.cloud = moving.At(time);
+    } else if (with_capture && BringsCameras(run_or_file)) {
+      scene.capture = ReadGardenViews(run_or_file);
+    }
   }
-  scene.cloud = ReadGaussians(scene.file);
+  if (scene.cloud.size() == 0) {
+    ATHANOR_CHECK(time == 0, run_or_file.string(), ": nothing moves in it: expected time 0, found ",
+                  time);
+    scene.cloud = ReadGaussians(scene.file);
+  }
   scene.file_bytes = static_cast<int64_t>(std::filesystem::file_size(scene.file, error));
   return scene;
 }

@@ -28,13 +28,16 @@ struct OpenedScene {
   GaussianCloud cloud;
   std::filesystem::path file;  // that the cloud was read from
   int64_t file_bytes = 0;
+  int64_t times = 1;                   // of a scene that moves: the cloud is that of one of them
   ReconstructOptions options;          // of the run; the defaults for a bare file
   std::optional<PosedImages> capture;  // of the run, or of a file that brings cameras
 };
 
-// Reads the scene of a finished run, or the file. The run's capture is read when `with_capture` is
+// Reads the scene of a finished run, or the file: any that ReadGaussians reads, or the params.npz
+// of a scene that moves, at a `time` from 0 on. The run's capture is read when `with_capture` is
 // set. Throws Error (path, what is missing), for a run that has not finished too.
-OpenedScene OpenScene(const std::filesystem::path& run_or_file, bool with_capture);
+OpenedScene OpenScene(const std::filesystem::path& run_or_file, bool with_capture,
+                      int64_t time = 0);
 
 // What a scene is made of. Percentiles: the smallest, 10th, 50th, 90th and the largest.
 struct SceneSummary {

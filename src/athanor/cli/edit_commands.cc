@@ -1,0 +1,264 @@
+// athanor edit ...
+#include <charconv>
+#include <functional>
+#include <iostream>
+#include <numeric>
+
+#include "athanor/base/files.h"
+#include "athanor/cli/commands.h"
+#include "athanor/cli/options_cli.h"
+#include "athanor/media/image.h"
+#include "athanor/scenes/editing/edit.h"
+#include "athanor/scenes/editing/edit_picture.h"
+#include "athanor/scenes/editing/selection.h"
+#include "athanor/scenes/gaussians/open_scene.h"
+
+namespace athanor {
+namespace {
+
+namespace fs = std::filesystem;
+
+// "1,2.5,-3": as many numbers as `count`.
+std::vector<double> ParseNumbers(const std::string& flag, std::string_view text, size_t count) {
+  std::vector<double> numbers;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at != end) {
+    double value = 0;
+    const auto [stop, error] = std::from_chars(at, end, value);
+    const bool more = stop != end && *stop == ',' && stop + 1 != end;
+    if (error != std::errc() || (stop != end && !more)) break;
+    numbers.push_back(value);
+    at = more ? stop + 1 : stop;
+  }
+  if (at != end || numbers.size() != count) {
+    throw UsageError(
+        StrCat(flag, ": expected ", count, " numbers with commas between, found '", text, "'"));
+  }
+  return numbers;
+}
+
+Eigen::Vector3d ParseVector(const std::string& flag, std::string_view text) {
+  const std::vector<double> v = ParseNumbers(flag, text, 3);
+  return {v[0], v[1], v[2]};
+}
+
+struct Selector {
+  std::string box, rows_file;
+  bool hull = false;
+
+  void AddFlags(CLI::App& app) {
+    const char* group = "Which Gaussians";
+    app.add_option("--box", box, "those in the box between two corners: X,Y,Z,X,Y,Z")
+        ->type_name("NUMBERS")
+        ->group(group);
+    app.add_option("--rows", rows_file, "those whose numbers stand in this file, one a line")
+        ->type_name("PATH")
+        ->group(group);
+    app.add_flag("--hull", hull, "also what lies within the convex hull of the selection")
+        ->group(group);
+  }
+
+  Rows Select(const OpenedScene& scene) const {
+    if (box.empty() == rows_file.empty()) {
+      throw UsageError("expected one of --box and --rows, to say which Gaussians are meant");
+    }
+    Rows rows;
+    if (!box.empty()) {
+      const std::vector<double> v = ParseNumbers("--box", box, 6);
+      const Eigen::Vector3d a(v[0], v[1], v[2]), b(v[3], v[4], v[5]);
+      rows = RowsInBox(scene.cloud, MakeBox3((a + b) / 2, (a - b).cwiseAbs(), 0));
+    } else {
+      rows = ReadRows(rows_file, scene.cloud.size());
+    }
+    ATHANOR_CHECK(!rows.empty(), scene.file.string(), ": nothing is selected: no Gaussian lies in ",
+                  box);
+    return hull ? GrowIntoHull(scene.cloud, rows) : rows;
+  }
+};
+
+// What all edits share: a scene in, a scene and a picture out.
+struct EditArguments {
+  fs::path scene, out;
+  int64_t time = 0;
+  std::string up = "-y";
+  Selector selector;
+
+  void AddFlags(CLI::App& app, bool with_selection) {
+    AddPath(app, "SCENE", &scene, "folder of a run, or a file (.ply, .splat, .spz)")->required();
+    AddPath(app, "-o,--out", &out, "file for the edited scene (.ply, .splat, .spz)")->required();
+    if (with_selection) selector.AddFlags(app);
+    app.add_option("--time", time, "which time of a scene that moves (params.npz), from 0")
+        ->type_name("N");
+    app.add_option("--up", up, "which way is up in a bare file, for the picture (default: -y)")
+        ->check(CLI::IsMember({"x", "y", "z", "-x", "-y", "-z"}).description(""))
+        ->type_name("x|y|z|-x|-y|-z");
+  }
+
+  Eigen::Vector3d UpVector() const {
+    const char axis = up.back();
+    return (up[0] == '-' ? -1 : 1) * Eigen::Vector3d(axis == 'x', axis == 'y', axis == 'z');
+  }
+
+  // Writes the scene, and beside it a picture from where `shown`, rows of `shown_in`, are seen
+  // best.
+  void Write(const OpenedScene& before, const GaussianCloud& after, const GaussianCloud& shown_in,
+             const Rows& shown, std::string_view what) const {
+    ATHANOR_CHECK(after.size() > 0, out.string(), ": nothing would be left of the scene");
+    WriteGaussians(out, after, GaussianFormatFromPath(out));
+    const PathView view = FindBestView(shown_in, shown, ViewsOf(before, UpVector()));
+    fs::path picture = out;
+    picture.replace_extension(".png");
+    WriteImage(picture, BeforeAndAfter(before.cloud, after, view, RenderOptionsOf(before.options)));
+    std::cout << what << "\nwritten    " << out.string() << ": " << Grouped(after.size())
+              << " Gaussians\npicture    " << picture.string() << "\n";
+  }
+};
+
+std::string CountText(std::string_view done, size_t rows, int64_t all) {
+  return StrCat(done, std::string(11 - done.size(), ' '), Grouped(static_cast<int64_t>(rows)),
+                " of ", Grouped(all), " Gaussians");
+}
+
+// A command that changes a selection: `change` gets the scene, the rows, and what to change.
+CommandAction SetUpChange(CLI::App& app, std::shared_ptr<EditArguments> arguments, const char* done,
+                          std::function<void(const Rows& rows, GaussianCloud* cloud)> change) {
+  arguments->AddFlags(app, /*with_selection=*/true);
+  return [arguments, done, change = std::move(change)] {
+    GaussianFormatFromPath(arguments->out);
+    const OpenedScene scene = OpenScene(arguments->scene, true, arguments->time);
+    const Rows rows = arguments->selector.Select(scene);
+    GaussianCloud edited = scene.cloud;
+    change(rows, &edited);
+    arguments->Write(scene, edited, scene.cloud, rows,
+                     CountText(done, rows.size(), scene.cloud.size()));
+    return 0;
+  };
+}
+
+const std::map<std::string, std::array<float, 3>> kColors = {
+    {"black", {0.05f, 0.05f, 0.05f}}, {"white", {0.95f, 0.95f, 0.95f}},
+    {"grey", {0.5f, 0.5f, 0.5f}},     {"red", {0.8f, 0.1f, 0.1f}},
+    {"orange", {0.95f, 0.5f, 0.1f}},  {"yellow", {0.9f, 0.8f, 0.1f}},
+    {"green", {0.15f, 0.6f, 0.2f}},   {"turquoise", {0.2f, 0.75f, 0.75f}},
+    {"blue", {0.15f, 0.3f, 0.8f}},    {"purple", {0.5f, 0.2f, 0.7f}},
+    {"pink", {0.95f, 0.55f, 0.7f}},   {"brown", {0.45f, 0.28f, 0.15f}},
+    {"beige", {0.85f, 0.78f, 0.65f}},
+};
+
+// A name, or #rrggbb in hexadecimal digits.
+Eigen::Vector3f ParseColor(const std::string& text) {
+  const auto named = kColors.find(text);
+  if (named != kColors.end()) return Eigen::Vector3f(named->second.data());
+  unsigned value = 0;
+  const char* end = text.data() + text.size();
+  const bool is_hex = text.size() == 7 && text[0] == '#';
+  const auto [stop, error] = std::from_chars(text.data() + (is_hex ? 1 : 0), end, value, 16);
+  if (!is_hex || error != std::errc() || stop != end) {
+    std::string names;
+    for (const auto& [name, color] : kColors) names += name + ", ";
+    throw UsageError(StrCat("--color: expected ", names, "or #rrggbb, found '", text, "'"));
+  }
+  const auto channel = [&](int shift) { return static_cast<float>((value >> shift) & 255) / 255; };
+  return {channel(16), channel(8), channel(0)};
+}
+
+}  // namespace
+
+CommandAction SetUpEditRemove(CLI::App& app) {
+  return SetUpChange(app, std::make_shared<EditArguments>(), "removed",
+                     [](const Rows& rows, GaussianCloud* cloud) {
+                       *cloud = TakeRows(*cloud, OtherRows(rows, cloud->size()));
+                     });
+}
+
+CommandAction SetUpEditIsolate(CLI::App& app) {
+  return SetUpChange(
+      app, std::make_shared<EditArguments>(), "kept",
+      [](const Rows& rows, GaussianCloud* cloud) { *cloud = TakeRows(*cloud, rows); });
+}
+
+CommandAction SetUpEditRecolor(CLI::App& app) {
+  auto color = std::make_shared<std::string>();
+  app.add_option("--color", *color, "name of a colour, or #rrggbb")->required();
+  return SetUpChange(app, std::make_shared<EditArguments>(), "recoloured",
+                     [color](const Rows& rows, GaussianCloud* cloud) {
+                       Recolor(ParseColor(*color), rows, cloud);
+                     });
+}
+
+CommandAction SetUpEditTransform(CLI::App& app) {
+  struct Options {
+    std::string by = "0,0,0", axis = "0,-1,0";
+    double degrees = 0, scale = 1;
+    bool copy = false;
+  };
+  auto options = std::make_shared<Options>();
+  OptionList list;
+  list.Add("by", &options->by, "how far to move it: X,Y,Z in the scene's units");
+  list.Add("degrees", &options->degrees, "how far to turn it about its centre");
+  list.Add("axis", &options->axis, "what to turn it about: X,Y,Z of the axis");
+  list.Add("scale", &options->scale, "how many times as large to make it, about its centre",
+           {.min = 1e-6, .max = 1e6});
+  list.Add("copy", &options->copy, "leave the original where it is and change a copy");
+  OptionFlags flags(app, std::move(list), false, "Options of the change");
+  return SetUpChange(
+      app, std::make_shared<EditArguments>(), "moved",
+      [options, flags](const Rows& rows, GaussianCloud* cloud) mutable {
+        flags.Apply();
+        const Eigen::Vector3d axis = ParseVector("--axis", options->axis);
+        if (axis.norm() == 0) throw UsageError("--axis: expected a direction, found 0,0,0");
+        const Similarity3 change = AboutCenter(
+            CenterOf(*cloud, rows),
+            Eigen::Quaterniond(Eigen::AngleAxisd(options->degrees * M_PI / 180, axis.normalized())),
+            options->scale, ParseVector("--by", options->by));
+        Rows changed = rows;
+        if (options->copy) {
+          std::iota(changed.begin(), changed.end(), cloud->size());
+          AppendScene(TakeRows(*cloud, rows), cloud);
+        }
+        TransformGaussians(change, changed, cloud);
+      });
+}
+
+CommandAction SetUpEditInsert(CLI::App& app) {
+  struct Options {
+    std::string at = "0,0,0", axis = "0,-1,0";
+    double degrees = 0, scale = 1;
+  };
+  auto arguments = std::make_shared<EditArguments>();
+  auto other = std::make_shared<fs::path>();
+  auto options = std::make_shared<Options>();
+  arguments->AddFlags(app, /*with_selection=*/false);
+  AddPath(app, "OTHER", other.get(), "the scene to insert: a run or a file")->required();
+  OptionList list;
+  list.Add("at", &options->at, "where its origin goes: X,Y,Z");
+  list.Add("degrees", &options->degrees, "how far to turn it about its origin");
+  list.Add("axis", &options->axis, "what to turn it about: X,Y,Z of the axis");
+  list.Add("scale", &options->scale, "how many times as large to make it",
+           {.min = 1e-6, .max = 1e6});
+  OptionFlags flags(app, std::move(list), false, "Options of the insertion");
+  return [=]() mutable {
+    flags.Apply();
+    GaussianFormatFromPath(arguments->out);
+    const Eigen::Vector3d axis = ParseVector("--axis", options->axis);
+    if (axis.norm() == 0) throw UsageError("--axis: expected a direction, found 0,0,0");
+    const OpenedScene scene = OpenScene(arguments->scene, true, arguments->time);
+    GaussianCloud inserted = OpenScene(*other, false).cloud;
+    Rows rows(inserted.size());
+    std::iota(rows.begin(), rows.end(), 0);
+    TransformGaussians(
+        {options->scale,
+         Eigen::Quaterniond(Eigen::AngleAxisd(options->degrees * M_PI / 180, axis.normalized())),
+         ParseVector("--at", options->at)},
+        rows, &inserted);
+    GaussianCloud edited = scene.cloud;
+    AppendScene(inserted, &edited);
+    std::iota(rows.begin(), rows.end(), scene.cloud.size());
+    arguments->Write(scene, edited, edited, rows,
+                     CountText("inserted", rows.size(), edited.size()));
+    return 0;
+  };
+}
+
+}  // namespace athanor
