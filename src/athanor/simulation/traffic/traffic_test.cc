@@ -9,6 +9,7 @@
 #include <set>
 
 #include "athanor/base/files.h"
+#include "athanor/base/random.h"
 #include "athanor/base/test_util.h"
 #include "athanor/simulation/traffic/traffic_test_util.h"
 #include "athanor/simulation/traffic/trajectories.h"
@@ -403,6 +404,67 @@ TEST(Trajectories, BusGetsAroundACornerThatIsTooTightForIt) {
   EXPECT_NEAR(actor.states.back().yaw_rad, 1.57, 0.05);
   EXPECT_NEAR(actor.states.back().center_m.x(), kRadius, 0.3);
   EXPECT_NEAR(actor.states.back().center_m.y(), track.states.back().position.y() - 11.5 / 2, 1.0);
+}
+
+// Lanes that bend more than the vehicle can and are drawn too long or too short; now and then SUMO
+// sets it back or aside by up to 2 m, as it does in junctions.
+RawTrack DisturbedTrack(ActorClass actor_class, double length_m, uint64_t seed) {
+  Random random(seed);
+  RawTrack track;
+  track.id = "d";
+  track.actor_class = actor_class;
+  track.size_m = {length_m, 2, 2};
+  RawState state;
+  state.speed_mps = random.Uniform(0, 13);
+  double wanted_mps = state.speed_mps, bend_per_m = 0, left_m = 0, drawn = 1;
+  for (int i = 0; i < 240; ++i) {
+    if (random.Uniform() < 0.02f) wanted_mps = 3.0 * random.Below(5);
+    state.speed_mps = std::clamp(wanted_mps, state.speed_mps - 0.45, state.speed_mps + 0.25);
+    const double move = 0.1 * state.speed_mps * drawn;
+    left_m -= move;
+    if (left_m <= 0) {
+      const double radius = random.Uniform(7, 20);
+      const bool bends = random.Below(3) == 0;
+      bend_per_m = bends ? (random.Below(2) == 0 ? 1 : -1) / radius : 0;
+      left_m = (bends ? radius : 20) * random.Uniform(0.5f, 1.6f);
+      drawn = random.Uniform(0.75f, 1.33f);
+    }
+    state.yaw_rad += bend_per_m * move;
+    const Eigen::Vector3d ahead(std::cos(state.yaw_rad), std::sin(state.yaw_rad), 0);
+    state.position += move * ahead;
+    const bool drives = state.speed_mps > 0.5;
+    if (drives && random.Uniform() < 0.01f) state.position -= random.Uniform(0.5f, 2) * ahead;
+    if (drives && random.Uniform() < 0.01f) {
+      state.position += random.Uniform(-2, 2) * Eigen::Vector3d(-ahead.y(), ahead.x(), 0);
+    }
+    track.states.push_back(state);
+  }
+  return track;
+}
+
+TEST(Trajectories, NoDisturbanceOfAWayMakesMoreThanTyresHold) {
+  int64_t states = 0;
+  for (uint64_t seed = 1; seed <= 100; ++seed) {
+    for (const auto& [actor_class, length_m] :
+         {std::pair(ActorClass::kCar, 4.5), std::pair(ActorClass::kTruck, 8.0),
+          std::pair(ActorClass::kBus, 11.5)}) {
+      const RawTrack track = DisturbedTrack(actor_class, length_m, seed);
+      const TrafficActor actor = SmoothTrack(track, 0.1)[0];
+      for (size_t i = 0; i < actor.states.size(); ++i) {
+        const ActorState& state = actor.states[i];
+        ++states;
+        EXPECT_LT(std::abs(state.accel_mps2), 8)
+            << length_m << " m, seed " << seed << " step " << i;
+        ASSERT_GE(state.speed_mps, 0) << length_m << " m, seed " << seed << " step " << i;
+        const Eigen::Vector3d front =
+            state.center_m +
+            length_m / 2 * Eigen::Vector3d(std::cos(state.yaw_rad), std::sin(state.yaw_rad), 0);
+        EXPECT_LT((front - track.states[i].position).head<2>().norm(), 6)
+            << length_m << " m, seed " << seed << " step " << i;
+      }
+    }
+  }
+  EXPECT_EQ(states, 100 * 3 * 240);
 }
 
 TEST(Trajectories, LanesDrawnTooShortOrTooLongMakeNoBrakes) {

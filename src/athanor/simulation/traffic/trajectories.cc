@@ -12,7 +12,9 @@ namespace {
 constexpr double kSmooth_s = 0.25;       // standard deviation
 constexpr double kRearAxleShare = 0.84;  // of the length, behind the front bumper
 constexpr double kWalkerTurn_m = 0.35;   // walkers turn while they go so far
-constexpr double kSteepestFront = 0.6;   // sideways over ahead: steering of 31 degrees
+// Sideways over ahead of the front bumper, with the wheels turned as far as they go: that of a car
+// 4.5 m long with a turning circle of 10 m.
+constexpr double kSteepestFront = 1.2;
 constexpr double kTractorLength_m = 6.0;
 constexpr double kTrailerGap_m = 0.7;
 
@@ -22,6 +24,9 @@ double WrapAngle(double angle) { return std::remainder(angle, 2 * std::numbers::
 // junctions and rings, so a vehicle of steady speed would jerk where lanes meet. The difference is
 // spread over so many metres (standard deviation).
 constexpr double kSpread_m = 6;
+
+// The most by which a vehicle's speed changes. SUMO's emergency braking is 8.
+constexpr double kTyres_mps2 = 7.5;
 
 Eigen::Vector3d Ahead(double yaw_rad) { return {std::cos(yaw_rad), std::sin(yaw_rad), 0}; }
 
@@ -98,6 +103,18 @@ std::vector<double> PulledHeadings(std::vector<Eigen::Vector3d>* path, double le
   return yaws;
 }
 
+// Distances along a way, step by step. Where their second differences are more than tyres hold,
+// the vehicle goes less far: it falls behind SUMO's by some decimetres, and stops no later.
+void KeepToTyres(double step_s, std::vector<double>* distances) {
+  const int n = static_cast<int>(distances->size());
+  const double most = kTyres_mps2 * step_s * step_s;
+  std::vector<double> moves(n, 0);
+  for (int i = 1; i < n; ++i) moves[i] = (*distances)[i] - (*distances)[i - 1];
+  for (int i = 2; i < n; ++i) moves[i] = std::min(moves[i], moves[i - 1] + most);
+  for (int i = n - 2; i > 0; --i) moves[i] = std::min(moves[i], moves[i + 1] + most);
+  for (int i = 1; i < n; ++i) (*distances)[i] = (*distances)[i - 1] + moves[i];
+}
+
 // Moves a body along its way (centres and headings), such that it goes at SUMO's speeds but for a
 // factor that changes slowly with the distance. Nobody who stands moves.
 //
@@ -144,14 +161,15 @@ void FollowSpeeds(const std::vector<RawState>& states, double step_s,
     }
     wanted[i] = d(i) + (weights > 1e-9 ? sum / weights : excess(0));
   }
+  double last = 0;
+  for (double& distance : wanted) distance = last = std::clamp(distance, last, along.back());
+  KeepToTyres(step_s, &wanted);
   std::vector<Eigen::Vector3d> moved(n);
   std::vector<double> turned(n);
-  double last = 0;
   for (int i = 0, k = 0; i < n; ++i) {
-    last = std::clamp(wanted[i], last, along.back());
-    while (k + 2 < n && along[k + 1] < last) ++k;
+    while (k + 2 < n && along[k + 1] < wanted[i]) ++k;
     const double length = along[k + 1] - along[k];
-    const double t = length > 1e-12 ? std::clamp((last - along[k]) / length, 0.0, 1.0) : 0;
+    const double t = length > 1e-12 ? std::clamp((wanted[i] - along[k]) / length, 0.0, 1.0) : 0;
     moved[i] = (1 - t) * (*centers)[k] + t * (*centers)[k + 1];
     turned[i] = (1 - t) * (*yaws)[k] + t * (*yaws)[k + 1];
   }
