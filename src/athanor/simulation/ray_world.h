@@ -43,8 +43,9 @@ class RayWorld {
   RayWorld& operator=(RayWorld&&) noexcept;
 
   // Takes the mesh and builds its hierarchy. Throws Error for indices out of range or a vertex that
-  // is not finite.
-  int AddMesh(Mesh mesh);
+  // is not finite. `asked_often`: a better hierarchy, which takes several times as long to build;
+  // for what fills much of many pictures.
+  int AddMesh(Mesh mesh, bool asked_often = false);
   const Mesh& mesh(int index) const;
 
   int num_meshes() const;
@@ -67,6 +68,9 @@ class RayWorld {
   // Sixteen rays at once, those with far >= near. Coordinates are world; the normals of hits are
   // not (see HitPacket).
   void Cast16(RayHitPacket* packet) const;
+  // The same for rays from one place in much the same direction, such as those of neighbouring
+  // pixels: quicker.
+  void CastTogether16(RayHitPacket* packet) const;
   // far becomes negative where something is in between.
   void Occlude16(RayPacket* packet) const;
 

@@ -49,15 +49,21 @@ float DecodeSrgb(uint8_t value) {
   return v <= 0.04045f ? v / 12.92f : std::pow((v + 0.055f) / 1.055f, 2.4f);
 }
 
-void AddSensorNoise(float deviation_dark, float deviation_bright, uint64_t counter, uint8_t* rgb) {
+// The sum of two uniform numbers of a byte is normal enough; its deviation is 255 / sqrt(6).
+SensorNoise::SensorNoise(float deviation_dark, float deviation_bright)
+    : any_(deviation_dark > 0 || deviation_bright > 0) {
+  for (int i = 0; i < 256; ++i) {
+    const float share = static_cast<float>(i) / 255;
+    scale_[i] = (deviation_dark + share * (deviation_bright - deviation_dark)) / 104.5f;
+  }
+}
+
+void SensorNoise::Add(uint64_t counter, uint8_t* rgb) const {
   const uint64_t bits = MixBits(counter);
   for (int c = 0; c < 3; ++c) {
-    // The sum of two uniform numbers is normal enough for a byte; its deviation is 255 / sqrt(6).
-    const float sum = static_cast<float>(static_cast<int>(bits >> (16 * c) & 0xff) +
-                                         static_cast<int>(bits >> (16 * c + 8) & 0xff) - 255);
-    const float share = static_cast<float>(rgb[c]) / 255;
-    const float deviation = deviation_dark + share * (deviation_bright - deviation_dark);
-    const float value = static_cast<float>(rgb[c]) + deviation * sum / 104.5f;
+    const int sum = static_cast<int>(bits >> (16 * c) & 0xff) +
+                    static_cast<int>(bits >> (16 * c + 8) & 0xff) - 255;
+    const float value = static_cast<float>(rgb[c]) + scale_[rgb[c]] * static_cast<float>(sum);
     rgb[c] = static_cast<uint8_t>(std::clamp(value + 0.5f, 0.f, 255.f));
   }
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <Eigen/Core>
+#include <array>
 #include <cstdint>
 
 #include "athanor/media/image.h"
@@ -15,8 +16,18 @@ Eigen::Vector3f ToneCurve(const Eigen::Vector3f& light);
 uint8_t EncodeSrgb(float value);
 // The inverse, for tests and paint: a byte to linear 0..1.
 float DecodeSrgb(uint8_t value);
-// `counter` must be different for every pixel and picture.
-void AddSensorNoise(float deviation_dark, float deviation_bright, uint64_t counter, uint8_t* rgb);
+// Noise of a sensor; standard deviations in steps of a byte, at 0 and at 255.
+class SensorNoise {
+ public:
+  SensorNoise(float deviation_dark, float deviation_bright);
+  bool any() const { return any_; }
+  // `counter` must be different for every pixel and picture.
+  void Add(uint64_t counter, uint8_t* rgb) const;
+
+ private:
+  bool any_;
+  std::array<float, 256> scale_;  // by value
+};
 // Streaks of falling drops, as long as the exposure makes them.
 void DrawRain(const Lighting& lighting, uint64_t seed, Image* image);
 

@@ -11,6 +11,11 @@
 
 namespace athanor {
 
+// On the floor or above it, turned by `yaw` about the z axis.
+Rigid3 PoseInRoom(float x, float y, float z, float yaw);
+// A place that has to stay free of colliders, in its own frame.
+RoomObject ClearBox(const Eigen::Vector3f& low, const Eigen::Vector3f& high);
+
 class RoomBuilder {
  public:
   RoomBuilder(const RoomOptions& options, std::string type, uint64_t seed);

@@ -126,7 +126,7 @@ StreetScene::StreetScene(const TrafficNetwork& network, TrafficLog traffic, Stre
       }
     }
   });
-  for (Mesh& mesh : town_.meshes) world_.AddMesh(std::move(mesh));
+  for (Mesh& mesh : town_.meshes) world_.AddMesh(std::move(mesh), true);
   static_instances_ = town_.instances;
   actors_.resize(count);
   for (int i = 0; i < count; ++i) {

@@ -37,7 +37,8 @@ struct StreetReport {
   int scenes_made = 0, scenes_kept = 0;  // kept: they were there already
   int64_t frames = 0;                    // key frames made
   int64_t pictures = 0, sweeps = 0, boxes = 0;
-  // Wall-clock seconds: SUMO; towns and meshes; pictures; sweeps; encoding and writing; truth.
+  // Wall-clock seconds: SUMO; towns and meshes (of all scenes but the first, both while the sensors
+  // of the scene before work); pictures; sweeps; encoding and writing; truth.
   double traffic_s = 0, build_s = 0, render_s = 0, lidar_s = 0, write_s = 0, truth_s = 0;
   double total_s = 0;
 };
@@ -46,7 +47,7 @@ struct StreetReport {
 // its number alone, so that a folder may be continued or made longer; one begun with other options
 // (scenes apart) is refused. The same options give the same bytes, whatever the threads.
 //
-//   FOLDER/v1.0-mini/, samples/, sweeps/, maps/    nuScenes
+//   FOLDER/v1.0-mini/, samples/, sweeps/, maps/    nuScenes; each scene is a location of its own
 //   FOLDER/truth/CHANNEL/NAME.depth.png            centimetres along the camera's z axis, 0: sky
 //   FOLDER/truth/CHANNEL/NAME.instance.png         value in truth/SCENE.json, 0: sky
 //   FOLDER/pictures/SCENE.png                      contact sheet and the traffic from above

@@ -13,6 +13,7 @@
 #include "athanor/base/files.h"
 #include "athanor/base/program.h"
 #include "athanor/base/random.h"
+#include "athanor/simulation/traffic/sumo_files.h"
 #include "athanor/simulation/traffic/traffic.h"
 #include "athanor/simulation/traffic/xml.h"
 
@@ -44,6 +45,15 @@ struct Plan {
   std::vector<Place> places;
   std::vector<Road> roads;
 };
+
+// No coordinate of the network is negative then, which nuScenes' maps want. Bends and sidewalks
+// reach beyond the places.
+void ShiftToPositive(Plan* plan) {
+  constexpr double kRim_m = 60;
+  Vector2d low = plan->places.front().at;
+  for (const Place& place : plan->places) low = low.cwiseMin(place.at);
+  for (Place& place : plan->places) place.at += Vector2d::Constant(kRim_m) - low;
+}
 
 int Degree(const Plan& plan, int place) {
   return static_cast<int>(
@@ -418,22 +428,25 @@ TrafficNetwork GenerateNetwork(const NetworkOptions& options, const fs::path& fo
                   "found '", options.kind, "'");
     plan = PlanTown(options, &random);
   }
+  ShiftToPositive(&plan);
   MakeFolder(folder);
   PlainXml(plan, options, &random).Write(folder);
   const fs::path aside = folder / "network.unfinished.net.xml", log = folder / "netconvert.log";
+  SumoFiles files;
+  const fs::path plain = files.Plain(folder);
   fs::remove(log);
   const int status =
       RunProgram({"netconvert",
                   "--node-files",
-                  (folder / "plain.nod.xml").string(),
+                  (plain / "plain.nod.xml").string(),
                   "--edge-files",
-                  (folder / "plain.edg.xml").string(),
+                  (plain / "plain.edg.xml").string(),
                   "--connection-files",
-                  (folder / "plain.con.xml").string(),
+                  (plain / "plain.con.xml").string(),
                   "--type-files",
-                  (folder / "plain.typ.xml").string(),
+                  (plain / "plain.typ.xml").string(),
                   "--output-file",
-                  aside.string(),
+                  (plain / aside.filename()).string(),
                   "--no-turnarounds.except-deadend",
                   "true",
                   "--walkingareas",

@@ -3,16 +3,9 @@
 
 #include "athanor/simulation/traffic/traffic.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <cstring>
 #include <map>
-#include <numbers>
-#include <set>
-#include <unordered_map>
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
@@ -20,7 +13,8 @@
 #include "athanor/base/random.h"
 #include "athanor/simulation/traffic/demand.h"
 #include "athanor/simulation/traffic/long_tail.h"
-#include "athanor/simulation/traffic/sumo_session.h"
+#include "athanor/simulation/traffic/sumo_files.h"
+#include "athanor/simulation/traffic/traffic_runs.h"
 #include "athanor/simulation/traffic/trajectories.h"
 #include "athanor/simulation/traffic/xml.h"
 
@@ -28,34 +22,6 @@ namespace athanor {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Steps recorded before and after the log, so that smoothing has both sides.
-constexpr double kMargin_s = 1;
-// A vehicle that SUMO moves faster than this has been lifted (teleported), and is another from
-// then.
-constexpr double kMaxSpeed_mps = 60;
-constexpr double kHazardReach_m = 90;
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    static std::atomic<int> count{0};
-    path_ = fs::temp_directory_path() / StrCat("athanor-traffic-", getpid(), "-", count++);
-    MakeFolder(path_);
-  }
-  ~TemporaryFolder() {
-    std::error_code error;
-    fs::remove_all(path_, error);
-  }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
-double YawOf(double sumo_angle_deg) {
-  return std::remainder((90 - sumo_angle_deg) * std::numbers::pi / 180, 2 * std::numbers::pi);
-}
 
 // Detectors and the like write files beside the user's network; nobody wants those here.
 bool WritesFiles(const fs::path& additional) {
@@ -66,11 +32,11 @@ bool WritesFiles(const fs::path& additional) {
   return writes;
 }
 
-std::string JoinPaths(const std::vector<fs::path>& paths) {
+std::string JoinPaths(const std::vector<fs::path>& paths, SumoFiles* files) {
   std::string text;
   for (const fs::path& path : paths) {
     if (!text.empty()) text += ',';
-    text += path.string();
+    text += files->Plain(path).string();
   }
   return text;
 }
@@ -81,16 +47,16 @@ std::string SumoSeed(int64_t seed) {
 }
 
 std::vector<std::string> Arguments(const TrafficNetwork& network, const TrafficOptions& options,
-                                   const fs::path& demand) {
+                                   const fs::path& demand, SumoFiles* files) {
   std::vector<fs::path> routes = {demand}, additional;
   routes.insert(routes.end(), network.route_files.begin(), network.route_files.end());
   for (const fs::path& file : network.additional_files) {
     if (!WritesFiles(file)) additional.push_back(file);
   }
-  std::vector<std::string> arguments = {"--net-file", network.roads.path.string(), "--route-files",
-                                        JoinPaths(routes)};
+  std::vector<std::string> arguments = {"--net-file", files->Plain(network.roads.path).string(),
+                                        "--route-files", JoinPaths(routes, files)};
   if (!additional.empty()) {
-    arguments.insert(arguments.end(), {"--additional-files", JoinPaths(additional)});
+    arguments.insert(arguments.end(), {"--additional-files", JoinPaths(additional, files)});
   }
   arguments.insert(arguments.end(), {"--begin",
                                      StrCat(network.begin_s),
@@ -124,315 +90,6 @@ std::vector<std::string> Arguments(const TrafficNetwork& network, const TrafficO
     arguments.insert(arguments.end(), {"--lanechange.duration", "2.5"});
   }
   return arguments;
-}
-
-// ---- the first run: who could be the ego vehicle, and when ----
-
-struct Sighting {
-  Eigen::Vector3d position;
-  double yaw_rad, speed_mps;
-  int lane;
-};
-
-// One car of the first run; `first` is the step (after the warm-up) of its first sighting.
-struct Car {
-  std::string id;
-  int first = 0;
-  std::vector<Sighting> sightings;
-};
-
-struct Choice {
-  std::string id;
-  int start = 0;                 // step after the warm-up at which the log begins
-  std::vector<ActorState> path;  // as it would drive undisturbed
-};
-
-double TurnBetween(double from_rad, double to_rad) {
-  return std::remainder(to_rad - from_rad, 2 * std::numbers::pi);
-}
-
-// Whether what is wished for happens in [begin, end) of the car's sightings.
-bool Fulfils(const RoadNetwork& roads, const Car& car, int begin, int end, double step_s,
-             const std::string& wish) {
-  const auto& s = car.sightings;
-  const int lead = static_cast<int>(1.5 / step_s);
-  if (wish == "roundabout") {
-    // Comes from outside, goes around, and leaves, all well within the log.
-    int inside = 0;
-    for (int i = begin; i < end; ++i) {
-      const bool circulates = roads.CirculatingRoundabout(s[i].lane) >= 0;
-      if (circulates && (i < begin + lead || i >= end - lead)) return false;
-      inside += circulates;
-    }
-    return inside * step_s >= 1.5;
-  }
-  if (wish == "turn") {
-    for (int i = begin + lead; i + lead < end; ++i) {
-      if (roads.lanes[std::max(s[i].lane, 0)].from_edge < 0 || s[i].lane < 0) continue;
-      const RoadLane& lane = roads.lanes[s[i].lane];
-      if (roads.edges[lane.from_edge].roundabout >= 0 ||
-          roads.edges[lane.to_edge].roundabout >= 0) {
-        continue;
-      }
-      if (std::abs(TurnBetween(s[i - lead].yaw_rad, s[i + lead].yaw_rad)) > 0.9) return true;
-    }
-    return false;
-  }
-  if (wish == "stop") {
-    int standing = 0;
-    for (int i = begin + lead; i + lead < end; ++i) {
-      standing = s[i].speed_mps < 0.1 ? standing + 1 : 0;
-      if (standing * step_s >= 2) return true;
-    }
-    return false;
-  }
-  if (wish == "lane_change") {
-    for (int i = begin + lead; i + lead < end; ++i) {
-      const int a = s[i - 1].lane, b = s[i].lane;
-      if (a >= 0 && b >= 0 && a != b && roads.lanes[a].edge == roads.lanes[b].edge &&
-          !roads.edges[roads.lanes[a].edge].inside_junction) {
-        return true;
-      }
-    }
-    return false;
-  }
-  return true;
-}
-
-std::vector<Choice> FindChoices(const RoadNetwork& roads, const TrafficOptions& options,
-                                std::map<std::string, Car>&& cars, int num_steps, Random* random) {
-  struct Window {
-    const Car* car;
-    int begin;
-    double distance_m;
-  };
-  std::vector<Window> windows;
-  const double step_s = options.step_s;
-  const int margin = static_cast<int>(std::ceil(kMargin_s / step_s));
-  const int stride = std::max(1, static_cast<int>(std::lround(1 / step_s)));
-  for (const auto& [id, car] : cars) {
-    const int count = static_cast<int>(car.sightings.size());
-    for (int begin = margin; begin + num_steps + 2 * margin <= count; begin += stride) {
-      const int end = begin + num_steps;
-      double distance = 0;
-      for (int i = begin + 1; i < end; ++i) {
-        distance += (car.sightings[i].position - car.sightings[i - 1].position).norm();
-      }
-      // Somebody who stands in a queue all the time shows nothing.
-      if (distance < 1.5 * options.duration_s) continue;
-      if (!Fulfils(roads, car, begin, end, step_s, options.wish)) continue;
-      windows.push_back({&car, begin, distance});
-    }
-  }
-  std::vector<Choice> choices;
-  for (int i = 0; i < 5 && !windows.empty(); ++i) {
-    const uint32_t at = random->Below(static_cast<uint32_t>(windows.size()));
-    const Window window = windows[at];
-    windows.erase(windows.begin() + at);
-    Choice choice;
-    choice.id = window.car->id;
-    choice.start = window.car->first + window.begin;
-    for (int step = 0; step < num_steps; ++step) {
-      const Sighting& seen = window.car->sightings[window.begin + step];
-      ActorState state;
-      state.center_m = seen.position;
-      state.yaw_rad = seen.yaw_rad;
-      state.speed_mps = seen.speed_mps;
-      state.lane = seen.lane;
-      choice.path.push_back(state);
-    }
-    choices.push_back(std::move(choice));
-  }
-  return choices;
-}
-
-std::vector<Choice> Scout(const TrafficNetwork& network, const TrafficOptions& options,
-                          const std::vector<std::string>& arguments, int warm_up, int num_steps,
-                          Random* random) {
-  std::map<std::string, Car> cars;
-  const int search = static_cast<int>(std::lround(options.search_s / options.step_s));
-  const int total =
-      num_steps + search + 3 * static_cast<int>(std::ceil(kMargin_s / options.step_s));
-  {
-    SumoSession session(arguments);
-    for (int step = 0; step < warm_up; ++step) session.Step();
-    for (int step = 0; step < total; ++step) {
-      session.Step();
-      for (const AthanorSumoActor& actor : session.actors()) {
-        if (ClassOfType(actor.type, actor.vehicle_class, actor.is_person != 0) !=
-            ActorClass::kCar) {
-          continue;
-        }
-        Car& car = cars[actor.id];
-        if (car.sightings.empty()) {
-          car.id = actor.id;
-          car.first = step;
-        }
-        // Gone for a while (in a garage, lifted): what was before does not count.
-        if (car.first + static_cast<int>(car.sightings.size()) != step) {
-          car.first = step;
-          car.sightings.clear();
-        }
-        car.sightings.push_back({{actor.x, actor.y, actor.z},
-                                 YawOf(actor.angle_deg),
-                                 actor.speed,
-                                 network.roads.FindLane(actor.lane)});
-      }
-    }
-  }
-  const size_t num_cars = cars.size();
-  std::vector<Choice> choices =
-      FindChoices(network.roads, options, std::move(cars), num_steps, random);
-  ATHANOR_CHECK(!choices.empty(), network.roads.path.string(), ": none of ", num_cars,
-                " cars fits the wish '", options.wish, "' for ", options.duration_s,
-                " s; try another seed, more vehicles, a longer search or another network");
-  return choices;
-}
-
-// ---- the second run ----
-
-// Slows down whoever comes to a hazard, as hard as it takes, and lets go of them afterwards.
-class Drivers {
- public:
-  Drivers(const RoadNetwork& roads, const std::vector<RoadHazard>& hazards, double step_s)
-      : roads_(roads), hazards_(hazards), step_s_(step_s) {}
-
-  void React(SumoSession* session, double time_s) {
-    std::set<std::string> limited;
-    const SumoSession::Actors actors = session->actors();
-    for (const AthanorSumoActor& actor : actors) {
-      if (actor.is_person) continue;
-      const double speed = actor.speed;
-      double wanted = -1;
-      for (const RoadHazard& hazard : hazards_) {
-        if (time_s < hazard.begin_s || time_s >= hazard.end_s) continue;
-        const RoadEdge& edge = roads_.edges[hazard.edge];
-        const RoadLane& lane = roads_.lanes[edge.lanes.back()];
-        const LinePoint at = PointOnLine(lane.shape, hazard.position_m);
-        if (std::hypot(at.position.x() - actor.x, at.position.y() - actor.y) >
-            kHazardReach_m + hazard.length_m) {
-          continue;
-        }
-        const double allowed = Allowed(session, hazard, edge, actor);
-        if (allowed >= 0 && (wanted < 0 || allowed < wanted)) wanted = allowed;
-      }
-      if (wanted < 0) continue;
-      session->LimitSpeed(actor.id, std::min(wanted, speed + 2.0 * step_s_));
-      limited.insert(actor.id);
-    }
-    for (const std::string& id : limited_) {
-      if (limited.count(id)) continue;
-      // It may have left the simulation since.
-      const bool there = std::any_of(actors.begin(), actors.end(),
-                                     [&](const auto& actor) { return id == actor.id; });
-      if (there) session->LimitSpeed(id.c_str(), -1);
-    }
-    limited_ = std::move(limited);
-  }
-
- private:
-  // The speed that a hazard leaves a vehicle in the next step; negative: any.
-  double Allowed(SumoSession* session, const RoadHazard& hazard, const RoadEdge& edge,
-                 const AthanorSumoActor& actor) const {
-    constexpr double kComfort_mps2 = 1.8, kHardest_mps2 = 7.5, kGap_m = 1.5;
-    if (hazard.speed_mps > 0 && actor.lane == LaneOn(edge, actor) &&
-        actor.lane_position >= hazard.position_m &&
-        actor.lane_position - actor.length < hazard.position_m + hazard.length_m) {
-      return std::max(hazard.speed_mps, actor.speed - kComfort_mps2 * step_s_);
-    }
-    // On any lane of the edge: people in the road stop them all.
-    const int lane = static_cast<int>(edge.lanes.size()) - 1;
-    const double way = session->DrivingDistance(actor.id, edge.id.c_str(), hazard.position_m, lane);
-    if (way < 0 || way > kHazardReach_m) return -1;
-    const double room = way - kGap_m;
-    const double slower = actor.speed * actor.speed - hazard.speed_mps * hazard.speed_mps;
-    if (slower <= 0) {
-      if (hazard.speed_mps > 0) return way < 15 ? hazard.speed_mps : -1;
-      return room < 1 ? 0 : -1;
-    }
-    const double needed = room > 0.05 ? slower / (2 * room) : kHardest_mps2;
-    // Nobody brakes early; whoever brakes goes on until it is enough.
-    if (needed < kComfort_mps2 && !limited_.count(actor.id)) return -1;
-    const double brake = std::min(needed * 1.05, kHardest_mps2);
-    return std::max(hazard.speed_mps, actor.speed - brake * step_s_);
-  }
-
-  // The actor's own lane id when it is on this edge; else one that equals no lane.
-  static std::string_view LaneOn(const RoadEdge& edge, const AthanorSumoActor& actor) {
-    const std::string_view lane = actor.lane;
-    const size_t end = lane.rfind('_');
-    return end != lane.npos && lane.substr(0, end) == edge.id ? lane : std::string_view("?");
-  }
-
-  const RoadNetwork& roads_;
-  const std::vector<RoadHazard>& hazards_;
-  const double step_s_;
-  std::set<std::string> limited_;
-};
-
-struct Recording {
-  std::vector<RawTrack> tracks;  // steps counted from `margin` steps before the log
-  std::vector<LightChange> lights;
-};
-
-Recording Play(const TrafficNetwork& network, const TrafficOptions& options,
-               const std::vector<std::string>& arguments, int warm_up, int num_steps,
-               const Choice& choice, const std::vector<RoadHazard>& hazards) {
-  Recording recording;
-  const int margin = static_cast<int>(std::ceil(kMargin_s / options.step_s));
-  const int first = warm_up + choice.start - margin;  // the first recorded step
-  const int total = num_steps + 2 * margin;
-  SumoSession session(arguments);
-  Drivers drivers(network.roads, hazards, options.step_s);
-  std::unordered_map<std::string, int> track_by_id;
-  std::map<std::string, std::string> light_states;
-  std::map<std::string, int> light_index;
-  for (size_t i = 0; i < network.roads.lights.size(); ++i) {
-    light_index[network.roads.lights[i]] = static_cast<int>(i);
-  }
-  for (int step = 0; step < first; ++step) session.Step();
-  for (int step = 0; step < total; ++step) {
-    session.Step();
-    for (const AthanorSumoActor& actor : session.actors()) {
-      RawState state;
-      state.position = {actor.x, actor.y, actor.z};
-      state.yaw_rad = YawOf(actor.angle_deg);
-      state.speed_mps = actor.speed;
-      state.lane = network.roads.FindLane(actor.lane);
-      state.signals = actor.signals;
-      int& index = track_by_id.emplace(actor.id, -1).first->second;
-      bool goes_on = false;
-      int part = 0;
-      if (index >= 0) {
-        const RawTrack& track = recording.tracks[index];
-        const double moved = (track.states.back().position - state.position).norm();
-        goes_on = track.first_step + static_cast<int>(track.states.size()) == step &&
-                  moved < (actor.is_person ? 10 : kMaxSpeed_mps) * options.step_s + 0.5;
-        const size_t mark = track.id.rfind('#');
-        part = mark == track.id.npos ? 1 : std::atoi(track.id.c_str() + mark + 1);
-      }
-      if (!goes_on) {
-        index = static_cast<int>(recording.tracks.size());
-        RawTrack track;
-        track.id = part == 0 ? std::string(actor.id) : StrCat(actor.id, "#", part + 1);
-        track.actor_class = ClassOfType(actor.type, actor.vehicle_class, actor.is_person != 0);
-        track.size_m = {actor.length, actor.width, actor.height};
-        track.first_step = step;
-        recording.tracks.push_back(std::move(track));
-      }
-      recording.tracks[index].states.push_back(state);
-    }
-    for (const AthanorSumoLight& light : session.lights()) {
-      const auto found = light_index.find(light.id);
-      if (found == light_index.end()) continue;
-      std::string& last = light_states[light.id];
-      if (last == light.state) continue;
-      last = light.state;
-      recording.lights.push_back({found->second, step, light.state});
-    }
-    drivers.React(&session, (step - margin) * options.step_s);
-  }
-  return recording;
 }
 
 // Keeps the steps [margin, margin + num_steps) and counts them from 0.
@@ -560,7 +217,8 @@ void Describe(TrafficOptions& o, OptionList& list) {
            {.min = 0.02, .max = 0.5});
   list.Add("warm-up", &o.warm_up_s, "seconds of traffic before a log may begin",
            {.min = 0, .max = 36000});
-  list.Add("search", &o.search_s, "a log begins within so many seconds after the warm-up",
+  list.Add("search", &o.search_s,
+           "a log begins within so many seconds after the warm-up; a third of them is tried first",
            {.min = 1, .max = 3600});
   list.Add("area", &o.area_m, "actors within so many metres of the ego vehicle are in the log",
            {.min = 10, .max = 5000});
@@ -605,13 +263,13 @@ TrafficLog RunTraffic(const TrafficNetwork& network, const TrafficOptions& optio
   const int margin = static_cast<int>(std::ceil(kMargin_s / options.step_s));
   const int warm_up =
       std::max(static_cast<int>(std::lround(options.warm_up_s / options.step_s)), margin);
-  const TemporaryFolder folder;
-  const fs::path demand = folder.path() / "demand.rou.xml";
+  SumoFiles files;
+  const fs::path demand = files.folder() / "demand.rou.xml";
   const double end_s =
       network.begin_s + options.warm_up_s + options.search_s + options.duration_s + 4 * kMargin_s;
   WriteFile(demand, MakeDemand(network.roads, options, network.begin_s, end_s,
                                network.route_files.empty()));
-  const std::vector<std::string> arguments = Arguments(network, options, demand);
+  const std::vector<std::string> arguments = Arguments(network, options, demand, &files);
 
   Random random(MixBits(static_cast<uint64_t>(options.seed)) ^ 0x65676f);
   const std::vector<Choice> choices =

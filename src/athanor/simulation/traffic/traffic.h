@@ -144,9 +144,9 @@ struct TrafficOptions {
   int64_t seed = 0;
   float duration_s = 20;
   float step_s = 0.1f;
-  float warm_up_s = 60;      // traffic runs this long before the log may begin
-  float search_s = 90;       // the log begins within so long after the warm-up
-  float area_m = 120;        // actors within so far of the ego vehicle are in the log
+  float warm_up_s = 60;  // traffic runs this long before the log may begin
+  float search_s = 90;   // the log begins within so long after the warm-up, mostly a third of it
+  float area_m = 120;    // actors within so far of the ego vehicle are in the log
   std::string wish = "any";  // "any", "roundabout", "turn", "stop", "lane_change"
   // Demand made by us, per minute and kilometre of road (lanes that take them).
   float vehicles = 14;

@@ -12,7 +12,9 @@ namespace {
 constexpr double kSmooth_s = 0.25;       // standard deviation
 constexpr double kRearAxleShare = 0.84;  // of the length, behind the front bumper
 constexpr double kWalkerTurn_m = 0.35;   // walkers turn while they go so far
-constexpr double kSteepestFront = 0.6;   // sideways over ahead: steering of 31 degrees
+// Sideways over ahead of the front bumper, with the wheels turned as far as they go: that of a car
+// 4.5 m long with a turning circle of 10 m.
+constexpr double kSteepestFront = 1.2;
 constexpr double kTractorLength_m = 6.0;
 constexpr double kTrailerGap_m = 0.7;
 
@@ -22,6 +24,9 @@ double WrapAngle(double angle) { return std::remainder(angle, 2 * std::numbers::
 // junctions and rings, so a vehicle of steady speed would jerk where lanes meet. The difference is
 // spread over so many metres (standard deviation).
 constexpr double kSpread_m = 6;
+
+// The most by which a vehicle's speed changes. SUMO's emergency braking is 8.
+constexpr double kTyres_mps2 = 7.5;
 
 Eigen::Vector3d Ahead(double yaw_rad) { return {std::cos(yaw_rad), std::sin(yaw_rad), 0}; }
 
@@ -53,12 +58,73 @@ std::vector<Eigen::Vector3d> SmoothPath(const std::vector<RawState>& states, dou
   return path;
 }
 
-// Moves the points of a path along it, such that they go at SUMO's speeds but for a factor that
-// changes slowly with the distance. Nobody who stands moves.
+// Headings of a body whose front is pulled along `path` and whose axle, `length_m` behind, does not
+// slip sideways. Unwrapped. With a limit `steepest`, the front goes at most so many times as far
+// sideways as ahead, as wheels turn, and never back, and `path` becomes what it went: where SUMO
+// moves a vehicle sideways or bends its way too much, it drives on at SUMO's pace (`gone_m` in each
+// step) with its wheels turned until it has caught up; where SUMO sets it back, it waits.
+std::vector<double> PulledHeadings(std::vector<Eigen::Vector3d>* path, double length_m,
+                                   double yaw_rad, double steepest,
+                                   const std::vector<double>& gone_m) {
+  std::vector<double> yaws(path->size());
+  Eigen::Vector2d axle = Eigen::Vector2d::Zero(), front = axle;
+  for (size_t i = 0; i < path->size(); ++i) {
+    if (i == 0) {
+      front = (*path)[0].head<2>();
+      axle = front - length_m * Eigen::Vector2d(std::cos(yaw_rad), std::sin(yaw_rad));
+    }
+    // In small pieces, so that the result hardly depends on the step.
+    constexpr int kPieces = 4;
+    const Eigen::Vector2d move = (*path)[i].head<2>() - front;
+    Eigen::Vector2d left_over = move;
+    for (int k = kPieces; k >= 1 && move.norm() > 1e-9; --k) {
+      const Eigen::Vector2d ahead = (front - axle) / length_m;
+      const Eigen::Vector2d side(-ahead.y(), ahead.x());
+      const Eigen::Vector2d wanted = left_over / k;
+      double along = wanted.dot(ahead), across = wanted.dot(side);
+      if (steepest > 0) {
+        along = std::max(along, 0.0);
+        if (std::abs(across) > steepest * along) {
+          along = std::max(along, std::min(std::abs(across), gone_m[i] / kPieces));
+        }
+        across = std::clamp(across, -steepest * along, steepest * along);
+      }
+      const Eigen::Vector2d step = along * ahead + across * side;
+      front += step;
+      left_over -= step;
+      const Eigen::Vector2d back = axle - front;
+      if (back.norm() > 1e-9) axle = front + length_m * back.normalized();
+    }
+    const Eigen::Vector2d ahead = front - axle;
+    yaw_rad += WrapAngle(std::atan2(ahead.y(), ahead.x()) - yaw_rad);
+    yaws[i] = yaw_rad;
+    (*path)[i].head<2>() = front;
+  }
+  return yaws;
+}
+
+// Distances along a way, step by step. Where their second differences are more than tyres hold,
+// the vehicle goes less far: it falls behind SUMO's by some decimetres, and stops no later.
+void KeepToTyres(double step_s, std::vector<double>* distances) {
+  const int n = static_cast<int>(distances->size());
+  const double most = kTyres_mps2 * step_s * step_s;
+  std::vector<double> moves(n, 0);
+  for (int i = 1; i < n; ++i) moves[i] = (*distances)[i] - (*distances)[i - 1];
+  for (int i = 2; i < n; ++i) moves[i] = std::min(moves[i], moves[i - 1] + most);
+  for (int i = n - 2; i > 0; --i) moves[i] = std::min(moves[i], moves[i + 1] + most);
+  for (int i = 1; i < n; ++i) (*distances)[i] = (*distances)[i - 1] + moves[i];
+}
+
+// Moves a body along its way (centres and headings), such that it goes at SUMO's speeds but for a
+// factor that changes slowly with the distance. Nobody who stands moves.
+//
+// This comes after the headings: until then, where SUMO lifts a slow vehicle sideways, the body
+// catches up in jumps, and none of its own timing is worth keeping.
 void FollowSpeeds(const std::vector<RawState>& states, double step_s,
-                  std::vector<Eigen::Vector3d>* path) {
-  const int n = static_cast<int>(path->size());
-  // Distance by SUMO, smoothed as the path is, and along the path.
+                  std::vector<Eigen::Vector3d>* centers, std::vector<double>* yaws) {
+  const int n = static_cast<int>(centers->size());
+  if (n < 2) return;
+  // Distance by SUMO, smoothed as the path is, and as the body goes.
   std::vector<RawState> gone(n);
   for (int i = 1; i < n; ++i) {
     gone[i].position.x() =
@@ -68,10 +134,9 @@ void FollowSpeeds(const std::vector<RawState>& states, double step_s,
   }
   const std::vector<Eigen::Vector3d> driven = SmoothPath(gone, step_s);
   std::vector<double> along(n, 0);
-  // Ahead alone: who is moved sideways (lane changes) goes on at the same speed.
   for (int i = 1; i < n; ++i) {
-    const Eigen::Vector3d ahead = Ahead(states[i].yaw_rad);
-    along[i] = along[i - 1] + std::max(0.0, ((*path)[i] - (*path)[i - 1]).dot(ahead));
+    const Eigen::Vector3d ahead = Ahead(0.5 * ((*yaws)[i - 1] + (*yaws)[i]));
+    along[i] = along[i - 1] + std::max(0.0, ((*centers)[i] - (*centers)[i - 1]).dot(ahead));
   }
   const auto d = [&](int i) { return driven[i].x(); };
   const auto excess = [&](int i) { return along[i] - d(i); };
@@ -94,58 +159,22 @@ void FollowSpeeds(const std::vector<RawState>& states, double step_s,
       add(2 * d(0) - middle - d(i), 2 * excess(0) - value, share);
       add(2 * d(n - 1) - middle - d(i), 2 * excess(n - 1) - value, share);
     }
-    wanted[i] = d(i) + (weights > 1e-9 ? sum / weights : excess(i));
+    wanted[i] = d(i) + (weights > 1e-9 ? sum / weights : excess(0));
   }
-  std::vector<Eigen::Vector3d> moved(n);
   double last = 0;
+  for (double& distance : wanted) distance = last = std::clamp(distance, last, along.back());
+  KeepToTyres(step_s, &wanted);
+  std::vector<Eigen::Vector3d> moved(n);
+  std::vector<double> turned(n);
   for (int i = 0, k = 0; i < n; ++i) {
-    last = std::clamp(wanted[i], last, along.back());
-    while (k + 2 < n && along[k + 1] < last) ++k;
-    const double length = n > 1 ? along[k + 1] - along[k] : 0;
-    const double t = length > 1e-12 ? std::clamp((last - along[k]) / length, 0.0, 1.0) : 0;
-    moved[i] = n > 1 ? ((1 - t) * (*path)[k] + t * (*path)[k + 1]).eval() : (*path)[0];
+    while (k + 2 < n && along[k + 1] < wanted[i]) ++k;
+    const double length = along[k + 1] - along[k];
+    const double t = length > 1e-12 ? std::clamp((wanted[i] - along[k]) / length, 0.0, 1.0) : 0;
+    moved[i] = (1 - t) * (*centers)[k] + t * (*centers)[k + 1];
+    turned[i] = (1 - t) * (*yaws)[k] + t * (*yaws)[k + 1];
   }
-  *path = std::move(moved);
-}
-
-// Headings of a body whose front is pulled along `path` and whose axle, `length_m` behind, does not
-// slip sideways. Unwrapped. The front itself goes at most `steepest` times as far sideways as ahead
-// (0: no limit),
-// as wheels turn: where SUMO moves a standing vehicle sideways, `path` is bent such that it catches
-// up when it drives.
-std::vector<double> PulledHeadings(std::vector<Eigen::Vector3d>* path, double length_m,
-                                   double yaw_rad, double steepest) {
-  std::vector<double> yaws(path->size());
-  Eigen::Vector2d axle = Eigen::Vector2d::Zero(), front = axle;
-  for (size_t i = 0; i < path->size(); ++i) {
-    if (i == 0) {
-      front = (*path)[0].head<2>();
-      axle = front - length_m * Eigen::Vector2d(std::cos(yaw_rad), std::sin(yaw_rad));
-    }
-    // In small pieces, so that the result hardly depends on the step.
-    constexpr int kPieces = 4;
-    const Eigen::Vector2d move = (*path)[i].head<2>() - front;
-    Eigen::Vector2d left_over = move;
-    for (int k = kPieces; k >= 1 && move.norm() > 1e-9; --k) {
-      const Eigen::Vector2d ahead = (front - axle) / length_m;
-      const Eigen::Vector2d side(-ahead.y(), ahead.x());
-      const Eigen::Vector2d wanted = left_over / k;
-      const double along = wanted.dot(ahead);
-      const double most = steepest * std::abs(along);
-      const Eigen::Vector2d step =
-          along * ahead +
-          (steepest > 0 ? std::clamp(wanted.dot(side), -most, most) : wanted.dot(side)) * side;
-      front += step;
-      left_over -= step;
-      const Eigen::Vector2d back = axle - front;
-      if (back.norm() > 1e-9) axle = front + length_m * back.normalized();
-    }
-    const Eigen::Vector2d ahead = front - axle;
-    yaw_rad += WrapAngle(std::atan2(ahead.y(), ahead.x()) - yaw_rad);
-    yaws[i] = yaw_rad;
-    (*path)[i].head<2>() = front;
-  }
-  return yaws;
+  *centers = std::move(moved);
+  *yaws = std::move(turned);
 }
 
 TrafficActor ActorOf(const RawTrack& track) {
@@ -192,7 +221,7 @@ std::vector<TrafficActor> SmoothTrack(const RawTrack& track, double step_s) {
   TrafficActor actor = ActorOf(track);
   const double yaw = track.states.front().yaw_rad;
   if (!IsVehicle(track.actor_class)) {
-    const std::vector<double> yaws = PulledHeadings(&path, kWalkerTurn_m, yaw, 0);
+    const std::vector<double> yaws = PulledHeadings(&path, kWalkerTurn_m, yaw, 0, {});
     for (size_t i = 0; i < path.size(); ++i) {
       actor.states[i].center_m = path[i] + Eigen::Vector3d(0, 0, track.size_m.z() / 2);
       actor.states[i].yaw_rad = yaws[i];
@@ -201,19 +230,21 @@ std::vector<TrafficActor> SmoothTrack(const RawTrack& track, double step_s) {
     actors.push_back(std::move(actor));
     return actors;
   }
-  FollowSpeeds(track.states, step_s, &path);
   const bool pulls = track.actor_class == ActorClass::kTrailer &&
                      track.size_m.x() > kTractorLength_m + kTrailerGap_m + 3;
   const double length = pulls ? kTractorLength_m : track.size_m.x();
-  const std::vector<double> yaws =
-      PulledHeadings(&path, kRearAxleShare * length, yaw, kSteepestFront);
+  std::vector<double> gone_m;
+  for (const RawState& state : track.states) gone_m.push_back(state.speed_mps * step_s);
+  std::vector<double> yaws =
+      PulledHeadings(&path, kRearAxleShare * length, yaw, kSteepestFront, gone_m);
+  for (size_t i = 0; i < path.size(); ++i) path[i] -= Ahead(yaws[i]) * length / 2;
+  FollowSpeeds(track.states, step_s, &path, &yaws);
   actor.size_m.x() = length;
   std::vector<Eigen::Vector3d> hitch(path.size());
   for (size_t i = 0; i < path.size(); ++i) {
-    const Eigen::Vector3d center = path[i] - Ahead(yaws[i]) * length / 2;
-    actor.states[i].center_m = center + Eigen::Vector3d(0, 0, actor.size_m.z() / 2);
+    actor.states[i].center_m = path[i] + Eigen::Vector3d(0, 0, actor.size_m.z() / 2);
     actor.states[i].yaw_rad = yaws[i];
-    hitch[i] = center - Ahead(yaws[i]) * (length / 2 - 1.0);
+    hitch[i] = path[i] - Ahead(yaws[i]) * (length / 2 - 1.0);
   }
   FillMotion(&actor, step_s);
   if (!pulls) {
@@ -228,7 +259,7 @@ std::vector<TrafficActor> SmoothTrack(const RawTrack& track, double step_s) {
   const double to_center = 1.0 + kTrailerGap_m + trailer.size_m.x() / 2;
   // The coupling turns freely.
   const std::vector<double> trailer_yaws =
-      PulledHeadings(&hitch, 1.0 + kTrailerGap_m + 0.75 * trailer.size_m.x(), yaw, 0);
+      PulledHeadings(&hitch, 1.0 + kTrailerGap_m + 0.75 * trailer.size_m.x(), yaw, 0, {});
   for (size_t i = 0; i < path.size(); ++i) {
     trailer.states[i].center_m = hitch[i] - Ahead(trailer_yaws[i]) * to_center +
                                  Eigen::Vector3d(0, 0, trailer.size_m.z() / 2);

@@ -26,10 +26,11 @@ struct RawTrack {
   std::vector<RawState> states;
 };
 
-// The front bumper's path is smoothed over a quarter of a second and driven at SUMO's speeds, to
-// which the lengths of its lanes are fitted over some metres; the rear axle follows it as a
+// The front bumper's path is smoothed over a quarter of a second; the rear axle follows it as a
 // wheel that cannot slip does (a tractrix), so the heading turns as fast as the vehicle moves and
-// never jumps, however the lane bends or changes. A vehicle with a trailer becomes two actors.
+// never jumps, however the lane bends or changes. The way of the whole body is then driven at
+// SUMO's speeds, to which its length is fitted over some metres. A vehicle with a trailer becomes
+// two actors.
 std::vector<TrafficActor> SmoothTrack(const RawTrack& track, double step_s);
 
 // Speed and acceleration of each state from the movement of the centres; brake lights where it
