@@ -51,8 +51,8 @@ Eigen::Vector3d ParseVector(const std::string& flag, std::string_view text) {
 
 // The Gaussians of the objects that a phrase finds, as `semantic query` lists them: the K-th, or
 // all for 0.
-Rows RowsOfPhrase(const fs::path& scene_path, const std::string& phrase, int object) {
-  const SemanticScene scene = OpenSemanticScene(scene_path, {}, {}, "max");
+Rows RowsOfPhrase(const fs::path& scene_path, int64_t time, const std::string& phrase, int object) {
+  const SemanticScene scene = OpenSemanticScene(scene_path, {}, {}, "max", time);
   const std::vector<std::string> prompts = {phrase};
   const ScoredPrompts scored = ScorePrompts(*scene.fields, scene.encoder.get(), prompts);
   const at::Tensor scores = scored.scores.select(1, 0).contiguous();
@@ -98,13 +98,13 @@ struct Selector {
         ->group(group);
   }
 
-  Rows Select(const fs::path& path, const OpenedScene& scene) const {
+  Rows Select(const fs::path& path, int64_t time, const OpenedScene& scene) const {
     if (int(!phrase.empty()) + int(!box.empty()) + int(!rows_file.empty()) != 1) {
       throw UsageError("expected one of WHAT, --box and --rows, to say which Gaussians are meant");
     }
     Rows rows;
     if (!phrase.empty()) {
-      rows = RowsOfPhrase(path, phrase, object);
+      rows = RowsOfPhrase(path, time, phrase, object);
     } else if (!box.empty()) {
       const std::vector<double> v = ParseNumbers("--box", box, 6);
       const Eigen::Vector3d a(v[0], v[1], v[2]), b(v[3], v[4], v[5]);
@@ -189,7 +189,7 @@ CommandAction SetUpChange(CLI::App& app, std::shared_ptr<EditArguments> argument
   return [arguments, done, change = std::move(change)] {
     GaussianFormatFromPath(arguments->out);
     const OpenedScene scene = OpenScene(arguments->scene, true, arguments->time);
-    const Rows rows = arguments->selector.Select(arguments->scene, scene);
+    const Rows rows = arguments->selector.Select(arguments->scene, arguments->time, scene);
     GaussianCloud edited = scene.cloud;
     const Rows sources = change(rows, &edited);
     arguments->Write(scene, edited, scene.cloud, rows,

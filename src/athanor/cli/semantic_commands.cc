@@ -15,6 +15,8 @@
 #include "athanor/cli/commands.h"
 #include "athanor/cli/options_cli.h"
 #include "athanor/cli/semantic_scene.h"
+#include "athanor/datasets/dynamic_capture.h"
+#include "athanor/datasets/dynamic_gaussians.h"
 #include "athanor/datasets/lerf_annotations.h"
 #include "athanor/media/draw.h"
 #include "athanor/nn/safetensors.h"
@@ -23,6 +25,7 @@
 #include "athanor/scenes/gaussians/show.h"
 #include "athanor/scenes/semantics/lifting/feature_cache.h"
 #include "athanor/scenes/semantics/lifting/lift_features.h"
+#include "athanor/scenes/semantics/lifting/vote.h"
 #include "athanor/scenes/semantics/query/objects.h"
 #include "athanor/scenes/semantics/query/pictures.h"
 #include "athanor/scenes/semantics/teachers/id_maps.h"
@@ -123,6 +126,64 @@ double UpperEnd(const at::Tensor& scores, const at::Tensor& seen) {
   return std::get<0>(at::kthvalue(of_seen, rank)).item<float>();
 }
 
+// Gaussians at rest, and the photographs of them.
+SemanticField LiftAtRest(const OpenedScene& scene, const std::vector<int>& images,
+                         const LiftCommandOptions& options, FeatureCache* cache,
+                         LiftSummary* summary) {
+  ViewCache photographs(*scene.capture, ViewOptionsOf(scene.options));
+  const auto model = GaussianModel::FromCloud(scene.cloud, /*with_moments=*/false, at::kCPU);
+  const RenderOptions render = RenderOptionsOf(scene.options);
+  GaussianRenderer renderer;
+  std::vector<PinholeView> views;
+  for (const int image : images) {
+    views.push_back(
+        MakeView(photographs.camera(image), scene.capture->images[image].camera_from_world));
+  }
+  const auto features = [&](int v) {
+    const int image = images[v];
+    return cache->Get(scene.capture->images[image].name, views[v].width_px, views[v].height_px,
+                      [&] {
+                        if (options.views != "rendered") return photographs.Get(image)->rgb;
+                        renderer.Render(model, views[v], render);
+                        return ToImage(renderer.image);
+                      });
+  };
+  return LiftFeatures(model, views, render.project, features, options.lift, summary);
+}
+
+// A scene that moves, time after time; its times vote.
+SemanticField LiftMoving(const fs::path& path, const fs::path& input,
+                         const LiftCommandOptions& options, FeatureCache* cache,
+                         LiftSummary* summary) {
+  const DynamicGaussians moving = ReadDynamicGaussians(path);
+  std::vector<PosedImages> captures = ReadDynamicCapture(input);
+  ATHANOR_CHECK(std::ssize(captures) == moving.frames, input.string(), ": expected photographs of ",
+                moving.frames, " times, as ", path.string(), " has, found ", captures.size());
+  FieldVote vote;
+  OpenedScene scene;
+  scene.options.max_side_px = 0;
+  for (int64_t time = 0; time < moving.frames; ++time) {
+    scene.cloud = moving.At(time);
+    scene.capture = std::move(captures[time]);
+    std::vector<int> images;
+    for (int i = 0; i < std::ssize(scene.capture->images); i += options.every) images.push_back(i);
+    LiftSummary of_time;
+    vote.Add(LiftAtRest(scene, images, options, cache, &of_time));
+    summary->views += of_time.views;
+    summary->rejected += of_time.rejected;
+    summary->feature_seconds += of_time.feature_seconds;
+    summary->lift_seconds += of_time.lift_seconds;
+  }
+  SemanticField field = vote.Result();
+  summary->gaussians = field.size();
+  summary->seen = field.num_seen();
+  if (summary->seen > 0) {
+    summary->mean_agreement =
+        field.agreement.sum().item<double>() / static_cast<double>(summary->seen);
+  }
+  return field;
+}
+
 }  // namespace
 
 CommandAction SetUpSemanticLift(CLI::App& app) {
@@ -137,7 +198,8 @@ CommandAction SetUpSemanticLift(CLI::App& app) {
                  "what describes the views: a name, a card (.json), or a folder of id maps (PNG)")
       ->required()
       ->type_name("TEXT");
-  AddPath(app, "--input", &arguments->input, "capture, for a bare file");
+  AddPath(app, "--input", &arguments->input,
+          "capture, for a bare file; of a scene that moves, the folder of its train_meta.json");
   AddPath(app, "-o,--out", &arguments->out,
           "file for the features (default: SCENE.semantics.safetensors beside the scene)");
   app.add_option("--tag", arguments->tag,
@@ -152,38 +214,23 @@ CommandAction SetUpSemanticLift(CLI::App& app) {
   return [arguments, flags]() mutable {
     flags.Apply();
     auto& [path, input, out, cache_root, without, teacher_name, tag, options] = *arguments;
-    const OpenedScene scene = OpenSceneWithCapture(path, input);
+    const bool moves = !fs::is_directory(path) && IsDynamicGaussians(path);
+    ATHANOR_CHECK(!moves || !input.empty(), path.string(),
+                  ": a scene that moves needs its photographs: --input FOLDER, with the "
+                  "train_meta.json of Dynamic 3D Gaussians");
+    const OpenedScene scene = moves ? OpenScene(path, false) : OpenSceneWithCapture(path, input);
     if (out.empty()) out = SemanticFieldPath(scene.file, tag);
     if (cache_root.empty()) cache_root = scene.file.parent_path() / "features";
     const std::unique_ptr<Teacher> teacher =
         IsIdMaps(teacher_name) ? std::unique_ptr<Teacher>(new IdMapTeacher(teacher_name))
                                : OpenTeacher(teacher_name);
-    const std::vector<int> images = ChooseImages(scene, options, without);
-
-    ViewCache photographs(*scene.capture, ViewOptionsOf(scene.options));
-    const auto model = GaussianModel::FromCloud(scene.cloud, /*with_moments=*/false, at::kCPU);
-    const RenderOptions render = RenderOptionsOf(scene.options);
     const std::string hash = SceneFileHash(scene.file);
-    const bool rendered = options.views == "rendered";
-    FeatureCache cache(cache_root, teacher.get(), rendered ? "rendered " + hash : "photographs");
-    GaussianRenderer renderer;
-    std::vector<PinholeView> views;
-    for (const int image : images) {
-      views.push_back(
-          MakeView(photographs.camera(image), scene.capture->images[image].camera_from_world));
-    }
-    const auto features = [&](int v) {
-      const int image = images[v];
-      return cache.Get(scene.capture->images[image].name, views[v].width_px, views[v].height_px,
-                       [&] {
-                         if (!rendered) return photographs.Get(image)->rgb;
-                         renderer.Render(model, views[v], render);
-                         return ToImage(renderer.image);
-                       });
-    };
+    FeatureCache cache(cache_root, teacher.get(),
+                       options.views == "rendered" ? "rendered " + hash : "photographs");
     LiftSummary summary;
     SemanticField field =
-        LiftFeatures(model, views, render.project, features, options.lift, &summary);
+        moves ? LiftMoving(path, input, options, &cache, &summary)
+              : LiftAtRest(scene, ChooseImages(scene, options, without), options, &cache, &summary);
     field.teacher_key = teacher->key();
     field.text_space = teacher->text_space();
     field.scene_hash = hash;
@@ -214,6 +261,7 @@ CommandAction SetUpSemanticQuery(CLI::App& app) {
     int views = 4;
     int pictures = 16;
     int width_px = 0;
+    int64_t time = 0;
     std::string combine = "max";
   };
   struct Arguments {
@@ -245,13 +293,15 @@ CommandAction SetUpSemanticQuery(CLI::App& app) {
            {.min = 0, .max = 10000});
   list.Add("width", &o.width_px, "width of the pictures, pixels; 0 = as in training",
            {.min = 0, .max = 16384});
+  list.Add("time", &o.time, "which time of a scene that moves (params.npz), from 0", {.min = 0});
   list.Add("combine", &o.combine, "how lifted and predicted features are put together",
            {.choices = {"max", "concat"}});
   OptionFlags flags(app, std::move(list), false, "Options of the query");
   return [arguments, flags]() mutable {
     flags.Apply();
     auto& [path, input, out, field_paths, prompts, options] = *arguments;
-    SemanticScene scene = OpenSemanticScene(path, input, field_paths, options.combine);
+    SemanticScene scene =
+        OpenSemanticScene(path, input, field_paths, options.combine, options.time);
     if (out.empty()) out = scene.opened.file.parent_path() / "query";
     std::vector<std::string> negatives;
     std::istringstream words(options.negatives);
@@ -332,6 +382,7 @@ CommandAction SetUpSemanticSegment(CLI::App& app) {
     double temperature = kLabelTemperature;
     int views = 8;
     int width_px = 0;
+    int64_t time = 0;
     std::string combine = "max";
   };
   struct Arguments {
@@ -355,13 +406,15 @@ CommandAction SetUpSemanticSegment(CLI::App& app) {
   list.Add("view-count", &o.views, "views to draw", {.min = 1, .max = 100000});
   list.Add("width", &o.width_px, "width of the pictures, pixels; 0 = as in training",
            {.min = 0, .max = 16384});
+  list.Add("time", &o.time, "which time of a scene that moves (params.npz), from 0", {.min = 0});
   list.Add("combine", &o.combine, "how lifted and predicted features are put together",
            {.choices = {"max", "concat"}});
   OptionFlags flags(app, std::move(list), false, "Options of the segmentation");
   return [arguments, flags]() mutable {
     flags.Apply();
     auto& [path, input, labels_path, out, field_paths, options] = *arguments;
-    SemanticScene scene = OpenSemanticScene(path, input, field_paths, options.combine);
+    SemanticScene scene =
+        OpenSemanticScene(path, input, field_paths, options.combine, options.time);
     if (out.empty()) out = scene.opened.file.parent_path() / "segments";
     std::vector<std::string> names = scene.fields->first().labels;
     if (!labels_path.empty()) names = ReadLabelFile(labels_path);

@@ -5,6 +5,7 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
+#include "athanor/datasets/dynamic_capture.h"
 #include "athanor/scenes/gaussians/show.h"
 #include "athanor/scenes/semantics/teachers/id_maps.h"
 #include "athanor/scenes/semantics/teachers/open_teacher.h"
@@ -23,9 +24,16 @@ OpenedScene OpenSceneWithCapture(const fs::path& run_or_file, const fs::path& in
 }
 
 SemanticScene OpenSemanticScene(const fs::path& run_or_file, const fs::path& input,
-                                const std::vector<fs::path>& given, const std::string& combine) {
-  OpenedScene opened =
-      input.empty() ? OpenScene(run_or_file, true) : OpenSceneWithCapture(run_or_file, input);
+                                const std::vector<fs::path>& given, const std::string& combine,
+                                int64_t time) {
+  OpenedScene opened = OpenScene(run_or_file, input.empty(), time);
+  if (!input.empty() && opened.times == 1) opened.capture = ReadPosedImages(input);
+  if (!input.empty() && opened.times > 1) {
+    std::vector<PosedImages> captures = ReadDynamicCapture(input);
+    ATHANOR_CHECK(std::ssize(captures) == opened.times, input.string(),
+                  ": expected photographs of ", opened.times, " times, found ", captures.size());
+    opened.capture = std::move(captures[time]);
+  }
   std::vector<fs::path> paths = given;
   if (paths.empty()) {
     std::error_code error;

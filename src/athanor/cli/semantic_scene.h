@@ -31,11 +31,11 @@ struct SemanticScene {
 
 // Opens the scene with these files of features; with none, with those beside the scene: the lifted
 // one and the 3D network's, as far as they are there. `input` may be empty: then a bare file has no
-// capture. Throws Error (path, what is missing, how to make it).
+// capture. `time`: of a scene that moves. Throws Error (path, what is missing, how to make it).
 SemanticScene OpenSemanticScene(const std::filesystem::path& run_or_file,
                                 const std::filesystem::path& input,
                                 const std::vector<std::filesystem::path>& fields,
-                                const std::string& combine);
+                                const std::string& combine, int64_t time = 0);
 
 // Views to draw a scene from: evenly spaced photographs' places of the run, or an orbit.
 std::vector<PathView> ViewsToShow(const OpenedScene& scene, int count, int width_px);
