@@ -4,47 +4,16 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <numbers>
 #include <vector>
 
 #include "athanor/base/error.h"
 #include "athanor/base/parallel.h"
-#include "athanor/kernels/spherical_harmonics_math.h"
+#include "athanor/scenes/gaussians/transform.h"
 
 namespace athanor {
 namespace {
 
 constexpr int64_t kGrain = 4096;
-constexpr int kCoefficients = 16;
-
-// Directions spread over the sphere (Fibonacci lattice).
-std::vector<Eigen::Vector3d> Directions(int count) {
-  std::vector<Eigen::Vector3d> directions;
-  for (int i = 0; i < count; ++i) {
-    const double z = 1 - (2.0 * i + 1) / count, r = std::sqrt(1 - z * z);
-    const double angle = i * std::numbers::pi * (3 - std::sqrt(5.0));
-    directions.emplace_back(r * std::cos(angle), r * std::sin(angle), z);
-  }
-  return directions;
-}
-
-template <int kSize>
-Eigen::Matrix<double, kSize, kSize> BandRotation(const Eigen::Matrix3d& q, int first) {
-  const auto directions = Directions(64);
-  Eigen::MatrixXd before(directions.size(), kSize), after(directions.size(), kSize);
-  for (size_t i = 0; i < directions.size(); ++i) {
-    float basis[kCoefficients];
-    const Eigen::Vector3d& d = directions[i];
-    ShBasis(3, static_cast<float>(d.x()), static_cast<float>(d.y()), static_cast<float>(d.z()),
-            basis);
-    for (int k = 0; k < kSize; ++k) before(i, k) = basis[first + k];
-    const Eigen::Vector3d moved = q * d;
-    ShBasis(3, static_cast<float>(moved.x()), static_cast<float>(moved.y()),
-            static_cast<float>(moved.z()), basis);
-    for (int k = 0; k < kSize; ++k) after(i, k) = basis[first + k];
-  }
-  return after.householderQr().solve(before);
-}
 
 // The quaternion (wxyz) of the Gaussian's axes after `rotation`, which is given as a quaternion.
 void TurnQuaternion(const Eigen::Quaterniond& rotation, float* wxyz) {
@@ -55,10 +24,6 @@ void TurnQuaternion(const Eigen::Quaterniond& rotation, float* wxyz) {
 }
 
 }  // namespace
-
-ShRotation MakeShRotation(const Eigen::Matrix3d& q) {
-  return {BandRotation<3>(q, 1), BandRotation<5>(q, 4), BandRotation<7>(q, 9)};
-}
 
 void TransformCloud(const Eigen::Matrix3d& q, double scale, GaussianCloud* cloud) {
   ATHANOR_CHECK((q * q.transpose() - Eigen::Matrix3d::Identity()).norm() < 1e-6 && scale > 0,
@@ -71,7 +36,7 @@ void TransformCloud(const Eigen::Matrix3d& q, double scale, GaussianCloud* cloud
   Eigen::Matrix3d rotation = q;
   if (mirrored) rotation.col(0) *= -1;
   const Eigen::Quaterniond turn(rotation);
-  const ShRotation sh_rotation = MakeShRotation(q);
+  const ShRotation sh_rotation(q);
   const auto log_scale = static_cast<float>(std::log(scale));
   const int coefficients = cloud->sh_coefficients();
   ParallelFor(cloud->size(), kGrain, [&](int64_t begin, int64_t end) {
@@ -83,15 +48,7 @@ void TransformCloud(const Eigen::Matrix3d& q, double scale, GaussianCloud* cloud
       TurnQuaternion(turn, quat);
       for (int axis = 0; axis < 3; ++axis) cloud->log_scales[3 * i + axis] += log_scale;
       for (int c = 0; c < 3; ++c) {
-        float* sh = cloud->sh.data() + (3 * i + c) * coefficients;
-        const auto turn_band = [&](const auto& matrix, int first) {
-          constexpr int kSize = std::decay_t<decltype(matrix)>::RowsAtCompileTime;
-          Eigen::Map<Eigen::Matrix<float, kSize, 1>> band(sh + first);
-          band = (matrix * band.template cast<double>()).eval().template cast<float>();
-        };
-        if (cloud->sh_degree >= 1) turn_band(sh_rotation.band1, 1);
-        if (cloud->sh_degree >= 2) turn_band(sh_rotation.band2, 4);
-        if (cloud->sh_degree >= 3) turn_band(sh_rotation.band3, 9);
+        sh_rotation.Apply(cloud->sh_degree, cloud->sh.data() + (3 * i + c) * coefficients);
       }
     }
   });

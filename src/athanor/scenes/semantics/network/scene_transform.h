@@ -9,17 +9,6 @@
 
 namespace athanor {
 
-// The matrices by which the coefficients of each band of spherical harmonics turn: the Wigner
-// matrices of the real basis, for reflections too. Band l has size 2l + 1.
-struct ShRotation {
-  Eigen::Matrix<double, 3, 3> band1;
-  Eigen::Matrix<double, 5, 5> band2;
-  Eigen::Matrix<double, 7, 7> band3;
-};
-// `q` is orthogonal. Found from the basis itself: c' with sum c'_k Y_k(q d) = sum c_k Y_k(d) in
-// more directions d than coefficients.
-ShRotation MakeShRotation(const Eigen::Matrix3d& q);
-
 // Every point x becomes scale * q * x, q orthogonal: a rotation, or a rotation and a mirror. Throws
 // Error when q is not, or scale is not above 0.
 void TransformCloud(const Eigen::Matrix3d& q, double scale, GaussianCloud* cloud);
