@@ -47,7 +47,7 @@ Lighting StreetLight(std::string_view weather) {
 
 void BM_RoomImage(benchmark::State& state) {
   MadeUpWorld& room = Room();
-  RenderOptions options;
+  CameraRenderOptions options;
   options.antialias = state.range(0) != 0;
   options.indirect = state.range(1) != 0;
   size_t i = 0;

@@ -51,7 +51,7 @@ ScratchPool& Pool() {
 }  // namespace
 
 FrameRenderer::FrameRenderer(const RayWorld& world, const Lighting& lighting, const Camera& camera,
-                             const Rigid3& camera_from_world, const RenderOptions& options)
+                             const Rigid3& camera_from_world, const CameraRenderOptions& options)
     : world_(world),
       lighting_(lighting),
       options_(options),
@@ -247,7 +247,7 @@ float FrameRenderer::MirrorShare(const Surface& surface, float cosine) {
 }
 
 RenderedView RenderCamera(const RayWorld& world, const Lighting& lighting, const Camera& camera,
-                          const Rigid3& camera_from_world, const RenderOptions& options) {
+                          const Rigid3& camera_from_world, const CameraRenderOptions& options) {
   ATHANOR_CHECK(camera_from_world.translation.allFinite() &&
                     std::abs(camera_from_world.rotation.norm() - 1) < 1e-3,
                 "render: the camera's pose is not a finite rotation and translation");

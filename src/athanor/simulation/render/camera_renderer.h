@@ -17,7 +17,7 @@
 
 namespace athanor {
 
-struct RenderOptions {
+struct CameraRenderOptions {
   bool antialias = true;
   bool indirect = true;  // one bounce of light; otherwise Lighting::ambient and the sky alone
   int gather_rays = 16;  // per gathering point, 4 to 64
@@ -51,6 +51,6 @@ Image ClassImage(const RenderedView& view, const std::vector<uint8_t>& class_of_
 // Thread-safe; uses all threads itself (base/parallel.h). Throws Error for a camera that is not
 // valid, a pose that is not finite, or options out of range.
 RenderedView RenderCamera(const RayWorld& world, const Lighting& lighting, const Camera& camera,
-                          const Rigid3& camera_from_world, const RenderOptions& options = {});
+                          const Rigid3& camera_from_world, const CameraRenderOptions& options = {});
 
 }  // namespace athanor

@@ -166,7 +166,7 @@ TEST(RenderCamera, DepthAndObjectsEqualSingleRaysInEveryCameraModel) {
 
 TEST(RenderCamera, SameBytesForAnyNumberOfThreads) {
   const SmallWorld small;
-  RenderOptions options;
+  CameraRenderOptions options;
   options.noise_dark = options.noise_bright = 2;
   std::vector<RenderedView> views;
   for (const int threads : {1, 2, 5}) {
@@ -197,7 +197,7 @@ TEST(RenderCamera, LightAddsUpAsItShould) {
   wall.AddBox({10.5f, 0, 0}, {1, 100, 100});
   RayWorld world;
   world.SetInstances({Instance(world.AddMesh(std::move(wall).Build()), 0)});
-  RenderOptions options;
+  CameraRenderOptions options;
   // Ambient light alone: albedo times ambient.
   Lighting lighting = FlatLight();
   EXPECT_NEAR(LinearAt(RenderCamera(world, lighting, MakeCamera(), LookAlongX(0), options), 20, 20),
@@ -260,7 +260,7 @@ TEST(RenderCamera, FogFollowsKoschmieder) {
   Lighting lighting = FlatLight();
   lighting.fog_extinction_per_m = 0.02f;
   lighting.airlight_color = Vector3f::Constant(0.55f);
-  RenderOptions options;
+  CameraRenderOptions options;
   options.indirect = false;
   const RenderedView view = RenderCamera(world, lighting, MakeCamera(), LookAlongX(0), options);
   for (const int x : {2, 33, 60}) {
@@ -319,7 +319,7 @@ TEST(RenderCamera, RefusesBadInput) {
   RayWorld world;
   Camera camera = MakeCamera();
   Rigid3 pose;
-  RenderOptions options;
+  CameraRenderOptions options;
   options.gather_rays = 0;
   EXPECT_THAT(ErrorOf([&] { RenderCamera(world, {}, camera, pose, options); }),
               HasSubstr("gathering rays, found 0"));

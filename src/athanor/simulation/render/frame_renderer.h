@@ -68,7 +68,7 @@ inline bool IsSameSurface(const Pixel& a, const Pixel& b) {
 class FrameRenderer {
  public:
   FrameRenderer(const RayWorld& world, const Lighting& lighting, const Camera& camera,
-                const Rigid3& camera_from_world, const RenderOptions& options);
+                const Rigid3& camera_from_world, const CameraRenderOptions& options);
   ~FrameRenderer();
   FrameRenderer(const FrameRenderer&) = delete;
   FrameRenderer& operator=(const FrameRenderer&) = delete;
@@ -142,7 +142,7 @@ class FrameRenderer {
 
   const RayWorld& world_;
   const Lighting& lighting_;
-  const RenderOptions& options_;
+  const CameraRenderOptions& options_;
   Shader shader_;
   SensorNoise noise_;
   std::shared_ptr<const CameraRays> rays_;

@@ -51,7 +51,7 @@ struct View {
 
 View RenderView(const Room& room, const RayWorld& world, const Camera& camera, const Rigid3& pose,
                 const SimRoomOptions& options, int index) {
-  RenderOptions render;
+  CameraRenderOptions render;
   render.antialias = options.antialias;
   render.gather_rays = 32;  // small bright things in dark rooms need more than a street
   render.max_distance_m = 60;

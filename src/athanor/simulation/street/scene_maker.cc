@@ -203,7 +203,7 @@ class SceneMaker {
       {
         const Stopwatch watch(&report_->render_s);
         scene_->world().SetInstances(scene_->InstancesAt(t));
-        RenderOptions render;
+        CameraRenderOptions render;
         render.truth = options_.truth && frame >= 0;
         render.seed = MixBits(seed_ ^ static_cast<uint64_t>(times[c])) + c;
         render.noise_dark = prepared_.weather == StreetWeather::kNight ? 2.5f : 1.0f;
