@@ -44,11 +44,16 @@ BigVector<Triangle> TrianglesOf(const Mesh& mesh) {
   BigVector<Triangle> triangles(mesh.triangles.size());
   for (size_t t = 0; t < triangles.size(); ++t) {
     Triangle& triangle = triangles[t];
+    const auto& corners = mesh.triangles[t];
+    const Vector3f face =
+        (mesh.vertices[corners[1]] - mesh.vertices[corners[0]])
+            .cross(mesh.vertices[corners[2]] - mesh.vertices[corners[0]]);
     for (int k = 0; k < 3; ++k) {
       const uint32_t vertex = mesh.triangles[t][k];
       triangle.position[k] = mesh.vertices[vertex];
       triangle.normal[k] = mesh.normals.empty() ? Vector3f::Zero().eval() : mesh.normals[vertex];
-      triangle.uv[k] = mesh.uv.empty() ? Vector2f::Zero().eval() : mesh.uv[vertex];
+      triangle.uv[k] =
+          mesh.uv.empty() ? BoxProjection(mesh.vertices[vertex], face) : mesh.uv[vertex];
     }
     triangle.part = mesh.triangle_part[t];
     triangle.material = mesh.triangle_material[t];

@@ -32,6 +32,19 @@ MeshInstance At(int mesh, const Eigen::Vector3d& translation, int object, double
   return instance;
 }
 
+TEST(RayWorld, PatternsLieOnMeshesWithoutCoordinatesOfTheirOwn) {
+  Mesh mesh = BoxMesh({2, 2, 2});
+  mesh.uv.clear();
+  RayWorld world;
+  world.AddMesh(std::move(mesh));
+  world.SetInstances({At(0, {0, 0, 0}, 1)});
+  const RayHit hit = world.Cast({-5, 0.3f, 0.6f}, {1, 0, 0}, 100);
+  ASSERT_EQ(hit.instance, 0);
+  // On a side across x, the coordinates are y and z.
+  EXPECT_NEAR(hit.uv[0], 0.3f, 1e-5f);
+  EXPECT_NEAR(hit.uv[1], 0.6f, 1e-5f);
+}
+
 TEST(RayWorld, EmptyWorldIsHitByNothing) {
   RayWorld world;
   const RayHit hit = world.Cast({0, 0, 0}, {1, 0, 0}, 100);
