@@ -2,10 +2,10 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cctype>
 #include <chrono>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <sstream>
 
@@ -14,6 +14,7 @@
 #include "athanor/base/progress.h"
 #include "athanor/cli/commands.h"
 #include "athanor/cli/options_cli.h"
+#include "athanor/cli/semantic_pictures.h"
 #include "athanor/cli/semantic_scene.h"
 #include "athanor/datasets/dynamic_capture.h"
 #include "athanor/datasets/dynamic_gaussians.h"
@@ -86,21 +87,6 @@ std::vector<int> ChooseImages(const OpenedScene& scene, const LiftCommandOptions
   }
   ATHANOR_CHECK(!kept.empty(), scene.capture->source, ": no image is left to lift from");
   return kept;
-}
-
-// Prompts as parts of file names: "a red mug" -> "a-red-mug".
-std::string Slug(const std::string& prompt) {
-  std::string slug;
-  for (const char c : prompt) {
-    if (std::isalnum(static_cast<unsigned char>(c)) != 0) {
-      slug += c;
-    } else if (!slug.empty() && slug.back() != '-') {
-      slug += '-';
-    }
-    if (slug.size() >= 32) break;
-  }
-  while (!slug.empty() && slug.back() == '-') slug.pop_back();
-  return slug.empty() ? "prompt" : slug;
 }
 
 std::string Numbered(const char* format, size_t number) {
@@ -233,6 +219,7 @@ CommandAction SetUpSemanticLift(CLI::App& app) {
               : LiftAtRest(scene, ChooseImages(scene, options, without), options, &cache, &summary);
     field.teacher_key = teacher->key();
     field.text_space = teacher->text_space();
+    field.classes = teacher->classes();
     field.scene_hash = hash;
     if (const auto* maps = dynamic_cast<const IdMapTeacher*>(teacher.get())) {
       field.labels = maps->labels();
@@ -255,12 +242,13 @@ CommandAction SetUpSemanticLift(CLI::App& app) {
 
 CommandAction SetUpSemanticQuery(CLI::App& app) {
   struct Options {
-    std::string negatives = "object,things,stuff,texture";
+    std::string negatives;
     double temperature = kRelevancyTemperature;
     double threshold = 0.5;
     int views = 4;
     int pictures = 16;
     int width_px = 0;
+    std::string backdrop = "scene";
     int64_t time = 0;
     std::string combine = "max";
   };
@@ -268,10 +256,15 @@ CommandAction SetUpSemanticQuery(CLI::App& app) {
     fs::path scene, input, out;
     std::vector<fs::path> fields;
     std::vector<std::string> prompts;
+    std::string teacher;
     Options options;
   };
   auto arguments = std::make_shared<Arguments>();
-  AddPath(app, "SCENE", &arguments->scene, kRunOrFile)->required();
+  AddPath(
+      app, "SCENE", &arguments->scene,
+      "folder of a run, or a file (.ply, .splat, .spz); with --teacher a photograph or a folder "
+      "of them")
+      ->required();
   app.add_option("PROMPTS", arguments->prompts, "what to look for, in words: one or more")
       ->required()
       ->type_name("TEXT");
@@ -279,11 +272,15 @@ CommandAction SetUpSemanticQuery(CLI::App& app) {
                  "files of features (default: those beside the scene, lifted and 3d)")
       ->type_name("PATH");
   AddPath(app, "--input", &arguments->input, "capture to show a bare file from");
+  app.add_option("--teacher", arguments->teacher,
+                 "what describes photographs, when SCENE is of these: a name, or a card")
+      ->type_name("TEXT");
   AddPath(app, "-o,--out", &arguments->out, "folder for pictures and objects.json");
   OptionList list;
   Options& o = arguments->options;
   list.Add("negatives", &o.negatives,
-           "what a prompt must be more like than, separated by commas (LERF's by default)");
+           "what a prompt must be more like than, separated by commas; empty = the classes of a "
+           "teacher that knows no others, else LERF's: object, things, stuff, texture");
   list.Add("temperature", &o.temperature, "how sharply relevancy tells a prompt from negatives",
            {.min = 0.01, .max = 1000});
   list.Add("threshold", &o.threshold, "Gaussians above this relevancy make up objects",
@@ -293,20 +290,37 @@ CommandAction SetUpSemanticQuery(CLI::App& app) {
            {.min = 0, .max = 10000});
   list.Add("width", &o.width_px, "width of the pictures, pixels; 0 = as in training",
            {.min = 0, .max = 16384});
+  list.Add("backdrop", &o.backdrop, "what maps are drawn over: the scene, or its photographs",
+           {.choices = {"scene", "photographs"}});
   list.Add("time", &o.time, "which time of a scene that moves (params.npz), from 0", {.min = 0});
   list.Add("combine", &o.combine, "how lifted and predicted features are put together",
            {.choices = {"max", "concat"}});
   OptionFlags flags(app, std::move(list), false, "Options of the query");
   return [arguments, flags]() mutable {
     flags.Apply();
-    auto& [path, input, out, field_paths, prompts, options] = *arguments;
+    auto& [path, input, out, field_paths, prompts, teacher, options] = *arguments;
+    if (!teacher.empty()) {
+      const std::vector<fs::path> photographs = FindPhotographs(path);
+      ATHANOR_CHECK(!photographs.empty(), path.string(),
+                    ": with --teacher, expected a photograph (.png, .jpg) or a folder of them; a "
+                    "scene is described by: athanor semantic lift ",
+                    path.string(), " --teacher ", teacher);
+      if (out.empty()) throw UsageError("expected -o FOLDER for the pictures");
+      QueryPictures(photographs,
+                    {.teacher = teacher,
+                     .prompts = prompts,
+                     .negatives = options.negatives,
+                     .temperature = options.temperature,
+                     .threshold = options.threshold,
+                     .drawn = options.pictures},
+                    out);
+      return 0;
+    }
     SemanticScene scene =
         OpenSemanticScene(path, input, field_paths, options.combine, options.time);
     if (out.empty()) out = scene.opened.file.parent_path() / "query";
-    std::vector<std::string> negatives;
-    std::istringstream words(options.negatives);
-    for (std::string word; std::getline(words, word, ',');) negatives.push_back(word);
-
+    const std::vector<std::string> negatives =
+        ChooseNegatives(options.negatives, scene.fields->first(), scene.encoder.get());
     const auto start = std::chrono::steady_clock::now();
     const ScoredPrompts scored =
         ScorePrompts(*scene.fields, scene.encoder.get(), prompts, negatives, options.temperature);
@@ -343,11 +357,20 @@ CommandAction SetUpSemanticQuery(CLI::App& app) {
 
     const size_t drawn = std::min(prompts.size(), static_cast<size_t>(options.pictures));
     std::vector<std::vector<SheetCell>> sheet(drawn);
+    const std::vector<int> images = ImagesToShow(scene.opened, options.views);
+    std::optional<ViewCache> photographs;
+    if (options.backdrop == "photographs") {
+      ATHANOR_CHECK(!images.empty(), path.string(), ": has no photographs to draw over");
+      photographs.emplace(*scene.opened.capture, ViewOptionsOf(scene.opened.options));
+    }
     GaussianRenderer renderer;
     for (size_t v = 0; v < views.size() && drawn > 0; ++v) {
       const PinholeView view = MakeView(views[v].camera, views[v].camera_from_world);
       renderer.Render(scene.model, view, render);
-      const Image picture = ToImage(renderer.image);
+      Image picture = ToImage(renderer.image);
+      if (photographs) {
+        picture = Resize(photographs->Get(images[v])->rgb, picture.width, picture.height);
+      }
       const ScoreMaps maps =
           RenderScores(scene.model, view, render.project,
                        scored.scores.narrow(1, 0, static_cast<int64_t>(drawn)).contiguous());
@@ -366,6 +389,7 @@ CommandAction SetUpSemanticQuery(CLI::App& app) {
     if (prompts.size() + 1 > rows.size()) {
       std::cout << "... and " << prompts.size() + 1 - rows.size() << " more in objects.json\n";
     }
+    PrintUnderstanding(*scene.encoder, prompts);
     std::cout << "scored     " << Grouped(scene.fields->size()) << " Gaussians in "
               << Fixed(milliseconds, 1) << " ms\nobjects    " << (out / "objects.json").string()
               << "\n";

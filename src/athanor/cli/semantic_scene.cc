@@ -1,6 +1,8 @@
 #include "athanor/cli/semantic_scene.h"
 
 #include <algorithm>
+#include <iostream>
+#include <span>
 #include <sstream>
 
 #include "athanor/base/error.h"
@@ -63,15 +65,53 @@ SemanticScene OpenSemanticScene(const fs::path& run_or_file, const fs::path& inp
           std::move(encoder)};
 }
 
+std::vector<std::string> ChooseNegatives(const std::string& given, const SemanticField& field,
+                                         TextEncoder* encoder) {
+  std::vector<std::string> negatives;
+  if (!given.empty()) {
+    std::istringstream words(given);
+    for (std::string word; std::getline(words, word, ',');) negatives.push_back(word);
+    return negatives;
+  }
+  if (!field.labels.empty()) return kNegativePhrases;  // labels are not compared with any
+  if (!field.classes.empty()) return field.classes;
+  for (const std::string& phrase : kNegativePhrases) {
+    try {
+      encoder->Encode(std::span(&phrase, 1));
+      negatives.push_back(phrase);
+    } catch (const Error&) {
+      // A table of names does not know all of them.
+    }
+  }
+  ATHANOR_CHECK(!negatives.empty(), "text space '", encoder->space(),
+                "' knows none of LERF's negatives; name others: --negatives WORD,WORD");
+  return negatives;
+}
+
+void PrintUnderstanding(const TextEncoder& encoder, const std::vector<std::string>& prompts) {
+  constexpr size_t kLines = 40, kCharacters = 100;
+  for (size_t p = 0; p < std::min(prompts.size(), kLines); ++p) {
+    std::string words = encoder.Explain(prompts[p]);
+    if (words.empty() || words == prompts[p]) continue;
+    if (words.size() > kCharacters) words = words.substr(0, kCharacters) + "...";
+    std::cout << "read       '" << prompts[p] << "' as " << words << "\n";
+  }
+}
+
+std::vector<int> ImagesToShow(const OpenedScene& scene, int count) {
+  std::vector<int> chosen;
+  if (!scene.capture) return chosen;
+  const auto images = static_cast<int>(scene.capture->images.size());
+  for (int k = 0; k < std::min(count, images); ++k) {
+    chosen.push_back(static_cast<int>(int64_t{k} * images / std::min(count, images)));
+  }
+  return chosen;
+}
+
 std::vector<PathView> ViewsToShow(const OpenedScene& scene, int count, int width_px) {
   std::vector<PathView> views;
   if (scene.capture) {
-    const auto images = static_cast<int>(scene.capture->images.size());
-    std::vector<int> chosen;
-    for (int k = 0; k < std::min(count, images); ++k) {
-      chosen.push_back(static_cast<int>(int64_t{k} * images / std::min(count, images)));
-    }
-    views = CapturePath(*scene.capture, chosen);
+    views = CapturePath(*scene.capture, ImagesToShow(scene, count));
   } else {
     constexpr int kWidth_px = 800, kHeight_px = 600;
     views = OrbitBox(FindSceneBox(scene.cloud), -Eigen::Vector3d::UnitY(), kWidth_px, kHeight_px,

@@ -37,6 +37,16 @@ SemanticScene OpenSemanticScene(const std::filesystem::path& run_or_file,
                                 const std::vector<std::filesystem::path>& fields,
                                 const std::string& combine, int64_t time = 0);
 
+// What prompts are compared with: the words of `given`, between commas; when it is empty, the
+// classes that the field's teacher tells apart, or LERF's, as far as the encoder can read them.
+// Throws Error when it can read none.
+std::vector<std::string> ChooseNegatives(const std::string& given, const SemanticField& field,
+                                         TextEncoder* encoder);
+// A line for each prompt of which the encoder says how it understood it, if not literally.
+void PrintUnderstanding(const TextEncoder& encoder, const std::vector<std::string>& prompts);
+
+// Images of the capture, evenly spaced, `count` at most; none without a capture.
+std::vector<int> ImagesToShow(const OpenedScene& scene, int count);
 // Views to draw a scene from: evenly spaced photographs' places of the run, or an orbit.
 std::vector<PathView> ViewsToShow(const OpenedScene& scene, int count, int width_px);
 

@@ -183,6 +183,7 @@ class SceneMaker {
   }
 
   void FindMoving() {
+    if (sweep_readings_.size() == 1) return;  // one moment: nothing moves in it
     std::vector<MovingTrack> tracks(log_.tracks.size());
     std::vector<double> speeds_mps(log_.tracks.size(), 0);
     for (const LogFrame& frame : log_.frames) {

@@ -40,11 +40,12 @@ struct LogScene {
 };
 
 // Each picture on disk within the stretch becomes an image with the pose of its camera at its own
-// time; name CHANNEL/TIME.jpg (or .png). Static LiDAR points (outside of moving boxes, which are
-// interpolated to the time of each sweep) are projected into it. A point is taken to be hidden when
-// nearer ones are close to it both above and below: what is seen through the gaps between the rings
-// on a car is behind the car, while on a road, nearer points are below only. Depth maps and masks
-// are written to `cache_folder`/depth and /masks, NAME.png, each replaced as a whole.
+// time; name CHANNEL/TIME.jpg (or .png). In a stretch of one sweep, nothing moves. Static LiDAR
+// points (outside of moving boxes, which are interpolated to the time of each sweep) are projected
+// into it. A point is taken to be hidden when nearer ones are close to it both above and below:
+// what is seen through the gaps between the rings on a car is behind the car, while on a road,
+// nearer points are below only. Depth maps and masks are written to `cache_folder`/depth and
+// /masks, NAME.png, each replaced as a whole.
 //
 // Starting points are the means of the static points in each voxel, in the mean colour of the
 // pictures that see them; what no picture sees is left out. The same input gives the same bytes,

@@ -45,9 +45,8 @@ BigVector<Triangle> TrianglesOf(const Mesh& mesh) {
   for (size_t t = 0; t < triangles.size(); ++t) {
     Triangle& triangle = triangles[t];
     const auto& corners = mesh.triangles[t];
-    const Vector3f face =
-        (mesh.vertices[corners[1]] - mesh.vertices[corners[0]])
-            .cross(mesh.vertices[corners[2]] - mesh.vertices[corners[0]]);
+    const Vector3f face = (mesh.vertices[corners[1]] - mesh.vertices[corners[0]])
+                              .cross(mesh.vertices[corners[2]] - mesh.vertices[corners[0]]);
     for (int k = 0; k < 3; ++k) {
       const uint32_t vertex = mesh.triangles[t][k];
       triangle.position[k] = mesh.vertices[vertex];

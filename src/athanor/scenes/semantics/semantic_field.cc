@@ -94,7 +94,8 @@ void WriteSemanticField(const std::filesystem::path& path, const SemanticField& 
                       {"teacher_key", field.teacher_key},
                       {"lift_mode", field.lift_mode},
                       {"scene_hash", field.scene_hash},
-                      {"labels", nlohmann::json(field.labels).dump()}};
+                      {"labels", nlohmann::json(field.labels).dump()},
+                      {"classes", nlohmann::json(field.classes).dump()}};
   WriteSafeTensors(path, content);
 }
 
@@ -119,8 +120,11 @@ SemanticField ReadSemanticField(const std::filesystem::path& path) {
   try {
     store = FeatureStoreFromName(entry("store"));
     field.labels = nlohmann::json::parse(entry("labels")).get<std::vector<std::string>>();
+    if (content.metadata.contains("classes")) {
+      field.classes = nlohmann::json::parse(entry("classes")).get<std::vector<std::string>>();
+    }
   } catch (const nlohmann::json::exception&) {
-    throw Error(where + ": 'labels' should be a JSON list of names");
+    throw Error(where + ": 'labels' and 'classes' should be JSON lists of names");
   } catch (const Error& reason) {
     throw Error(StrCat(where, ": ", reason.what()));
   }

@@ -30,6 +30,7 @@ struct SemanticField {
   std::string scene_hash;   // SceneFileHash of the scene's file
   // Names of the classes, when features are one-hot labels; else empty.
   std::vector<std::string> labels;
+  std::vector<std::string> classes;  // Teacher::classes()
 
   int64_t size() const { return features.size(); }
   int dimension() const { return features.dimension(); }

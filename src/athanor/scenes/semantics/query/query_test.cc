@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 
 #include "athanor/base/random.h"
 #include "athanor/base/test_util.h"
@@ -74,6 +75,47 @@ TEST(Scores, RelevancyIsTheWorstSoftmaxAgainstANegative) {
       EXPECT_NEAR(scores[i][p].item<float>(), i % 7 == 0 ? 0 : expected, 1e-4);
     }
   }
+}
+
+// Words as given vectors.
+class GivenEncoder : public HashEncoder {
+ public:
+  at::Tensor Encode(std::span<const std::string> prompts) override {
+    std::vector<at::Tensor> rows;
+    for (const std::string& prompt : prompts) rows.push_back(vectors.at(prompt));
+    return at::stack(rows);
+  }
+  std::map<std::string, at::Tensor> vectors;
+};
+
+TEST(Scores, NegativesThatMeanThePromptDoNotSpeakAgainstIt) {
+  const at::Tensor axes = at::eye(kDimension);
+  const auto unit = [](const at::Tensor& x) { return x / x.norm(); };
+  GivenEncoder encoder;
+  encoder.vectors = {{"car", axes[0]},
+                     {"truck", unit(axes[0] + 0.5 * axes[1])},
+                     {"road", axes[2]},
+                     {"vehicle", unit(axes[0] + 0.25 * axes[1])}};
+  SemanticField field = RandomField(3, 1, 0);
+  field.features = FeatureTable::FromRows(
+      at::stack({encoder.vectors["car"], encoder.vectors["truck"], encoder.vectors["road"]}));
+  const FieldSet fields({&field}, Combine::kMax);
+  const std::vector<std::string> prompts = {"car", "vehicle"}, others = {"car", "truck", "road"};
+  const auto found = [&] {
+    return ScorePrompts(fields, &encoder, prompts, others).scores.gt(kNeutralRelevancy);
+  };
+  // Free words: the prompt itself and what is as near as "vehicle" and "car" are left out.
+  EXPECT_TRUE(at::equal(found()[0], at::tensor({1, 1}).to(at::kBool)));
+  EXPECT_TRUE(at::equal(found()[2], at::tensor({0, 0}).to(at::kBool)));
+  // A closed vocabulary: a car is no truck, both are vehicles.
+  field.classes = others;
+  EXPECT_TRUE(at::equal(found()[0], at::tensor({1, 1}).to(at::kBool)));
+  EXPECT_TRUE(at::equal(found()[1], at::tensor({0, 1}).to(at::kBool)));
+  EXPECT_TRUE(at::equal(found()[2], at::tensor({0, 0}).to(at::kBool)));
+  // When all mean the same, all count.
+  const std::vector<std::string> same = {"car"};
+  const at::Tensor scores = ScorePrompts(fields, &encoder, same, same).scores;
+  EXPECT_NEAR(scores[0][0].item<float>(), 0.5, 1e-6);
 }
 
 TEST(Scores, TwoFieldsAreCombined) {

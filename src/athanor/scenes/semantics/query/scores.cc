@@ -97,7 +97,8 @@ at::Tensor FieldSet::Cosines(const at::Tensor& text) const {
   return cosines;
 }
 
-at::Tensor Relevancy(const at::Tensor& cosines, const at::Tensor& negatives, double temperature) {
+at::Tensor Relevancy(const at::Tensor& cosines, const at::Tensor& negatives, double temperature,
+                     const at::Tensor& excluded) {
   ATHANOR_CHECK(
       negatives.dim() == 2 && negatives.size(1) > 0 && negatives.size(0) == cosines.size(0),
       "relevancy: expected at least one negative phrase");
@@ -107,11 +108,27 @@ at::Tensor Relevancy(const at::Tensor& cosines, const at::Tensor& negatives, dou
   const float* others = negatives.data_ptr<float>();
   float* to = relevancy.data_ptr<float>();
   const auto t = static_cast<float>(temperature);
+  // Per phrase, the negatives that count; empty when all do for all.
+  std::vector<std::vector<int64_t>> counting;
+  if (excluded.defined() && excluded.any().item<bool>()) {
+    const auto out = excluded.accessor<bool, 2>();
+    counting.resize(prompts);
+    for (int64_t p = 0; p < prompts; ++p) {
+      for (int64_t m = 0; m < count; ++m) {
+        if (!out[p][m]) counting[p].push_back(m);
+      }
+    }
+  }
   ParallelFor(n, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const float highest = *std::max_element(others + i * count, others + (i + 1) * count);
-      for (int64_t p = i * prompts; p < (i + 1) * prompts; ++p) {
-        to[p] = 1.0f / (1.0f + std::exp(t * (highest - from[p])));
+      const float* row = others + i * count;
+      float highest = *std::max_element(row, row + count);
+      for (int64_t p = 0; p < prompts; ++p) {
+        if (!counting.empty()) {
+          highest = -1;
+          for (const int64_t m : counting[p]) highest = std::max(highest, row[m]);
+        }
+        to[i * prompts + p] = 1.0f / (1.0f + std::exp(t * (highest - from[i * prompts + p])));
       }
     }
   });
@@ -131,8 +148,16 @@ ScoredPrompts ScorePrompts(const FieldSet& fields, TextEncoder* encoder,
   // One pass over the features: prompts and negatives together.
   const at::Tensor cosines = fields.Cosines(at::cat({text, other}));
   const int64_t count = text.size(0);
-  result.scores = Relevancy(cosines.narrow(1, 0, count).contiguous(),
-                            cosines.narrow(1, count, other.size(0)).contiguous(), temperature);
+  const at::Tensor meaning = at::matmul(text, other.t());  // [P,M]
+  at::Tensor same = meaning > kSameMeaning;
+  if (negatives == fields.first().classes) {
+    const at::Tensor nearest = meaning.amax(1, /*keepdim=*/true);
+    same = meaning >= at::where(nearest > kIsClass, nearest, nearest - kMeaningMargin);
+  }
+  same = same.logical_and(same.all(1, true).logical_not()).contiguous();
+  result.scores =
+      Relevancy(cosines.narrow(1, 0, count).contiguous(),
+                cosines.narrow(1, count, other.size(0)).contiguous(), temperature, same);
   result.neutral = kNeutralRelevancy;
   float* scores = result.scores.data_ptr<float>();
   const uint8_t* seen = fields.seen().data_ptr<uint8_t>();

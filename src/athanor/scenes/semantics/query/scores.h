@@ -18,6 +18,13 @@ inline const std::vector<std::string> kNegativePhrases = {"object", "things", "s
 inline constexpr double kRelevancyTemperature = 10;
 // A Gaussian that is nearer to the phrase than to every negative has a relevancy above this.
 inline constexpr double kNeutralRelevancy = 0.5;
+// A negative whose text vector has more than this cosine with the prompt's means the same, and does
+// not speak against it. In CLIP ViT-B/32, car and vehicle have 0.96, dog and cat 0.94.
+inline constexpr double kSameMeaning = 0.95;
+// Among the classes of a closed vocabulary, a prompt means the nearest, and those that are nearer
+// to it than the nearest less this: car, truck and bus for "vehicle". One that is a class means
+// that.
+inline constexpr double kMeaningMargin = 0.03, kIsClass = 0.99;
 
 // How a field that was lifted from pictures and one that a 3D network predicted are put together
 // (Semantic Gaussians, Guo et al. 2024, section III-D, and its code).
@@ -52,17 +59,20 @@ class FieldSet {
 };
 
 // min over negatives of the softmax of (phrase, negative): 1 / (1 + exp(T (max_n negative_n -
-// phrase))). cosines: [N,P], negatives: [N,M], M >= 1 -> [N,P] in [0,1].
+// phrase))). cosines: [N,P], negatives: [N,M], M >= 1 -> [N,P] in [0,1]. excluded: [P,M] bool,
+// negatives that are left out for a phrase, never all of them; or undefined.
 at::Tensor Relevancy(const at::Tensor& cosines, const at::Tensor& negatives,
-                     double temperature = kRelevancyTemperature);
+                     double temperature = kRelevancyTemperature, const at::Tensor& excluded = {});
 
 struct ScoredPrompts {
   at::Tensor scores;     // [N,P] f32 in [0,1]; 0 where never seen
   double neutral = 0.5;  // above this a Gaussian belongs to the phrase
 };
-// Relevancies of prompts; for features that are labels, where negatives mean nothing, the cosines.
-// Any number of prompts that memory holds. Throws what the encoder throws, and Error for no prompt
-// or a blank one, or for vectors of another length than the features'.
+// Relevancies of prompts, each against the negatives that do not mean the same (all of them, when
+// all do; which do is another question when they are the first field's classes); for features that
+// are labels, where negatives mean nothing, the cosines. Any number of prompts that memory holds.
+// Throws what the encoder throws, and Error for no prompt or a blank one, or for vectors of another
+// length than the features'.
 ScoredPrompts ScorePrompts(const FieldSet& fields, TextEncoder* encoder,
                            std::span<const std::string> prompts,
                            const std::vector<std::string>& negatives = kNegativePhrases,

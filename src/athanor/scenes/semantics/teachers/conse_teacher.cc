@@ -55,9 +55,10 @@ std::string CardKey(const ModelCard& card, const ModelStore& store) {
 ConseTeacher::ConseTeacher(const ModelCard& card, const ModelStore& store, TextEncoder& words)
     : key_(CardKey(card, store)),
       text_space_(card.text_space),
+      labels_(LabelPhrases(card)),
       cell_px_(static_cast<int>(card.Number("cell", 8))),
       top_(static_cast<int>(card.Number("top", 3))),
-      vectors_(words.Encode(LabelPhrases(card))),
+      vectors_(words.Encode(labels_)),
       network_(OpenForeignModel(store.Require(card, "network")), card, card.Port("logits"),
                static_cast<int>(card.labels.size()), card.Number("channels_last", 0) != 0, [&card] {
                  WindowOptions options = WindowOptionsOf(card);

@@ -20,6 +20,7 @@ class ConseTeacher : public Teacher {
   std::string key() const override { return key_; }
   int dimension() const override { return static_cast<int>(vectors_.size(1)); }
   std::string text_space() const override { return text_space_; }
+  std::vector<std::string> classes() const override { return labels_; }
   ViewFeatures Describe(const Image& rgb, const std::string& name) override;
 
   // [rows,columns,classes] f32, summing to 1: what the network itself says.
@@ -29,6 +30,7 @@ class ConseTeacher : public Teacher {
 
  private:
   std::string key_, text_space_;
+  std::vector<std::string> labels_;
   int cell_px_, top_;
   at::Tensor vectors_;  // [classes,D]
   WindowNetwork network_;

@@ -41,6 +41,7 @@ class PooledTeacher : public Teacher {
   std::string key() const override { return teacher_->key() + "@" + masks_->key(); }
   int dimension() const override { return teacher_->dimension(); }
   std::string text_space() const override { return teacher_->text_space(); }
+  std::vector<std::string> classes() const override { return teacher_->classes(); }
   ViewFeatures Describe(const Image& rgb, const std::string& name) override;
 
  private:

@@ -10,12 +10,15 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
+#include "athanor/scenes/semantics/teachers/purpose.h"
 
 namespace athanor {
 namespace {
 
 constexpr int kStepsUp = 3, kStepsDown = 2;
 constexpr size_t kMaxKinds = 12, kMaxPromptBytes = 1000;
+// lexnames(5WN): animals, artifacts, food, places, natural objects, plants.
+const std::set<int> kThings = {5, 6, 13, 15, 17, 20};
 
 const std::set<std::string> kGrammar = {"a",    "an",   "the",   "of",      "in",   "on",   "at",
                                         "to",   "with", "and",   "or",      "for",  "by",   "my",
@@ -278,6 +281,38 @@ std::optional<NameTable::Match> NameTable::FindByWordNet(const std::string& word
   return kinds.rows.empty() ? std::nullopt : std::optional<Match>(kinds);
 }
 
+std::optional<NameTable::Match> NameTable::FindByPurpose(const std::string& words) const {
+  const auto purpose = ReadPurpose(words);
+  if (wordnet_ == nullptr || !purpose.has_value()) return std::nullopt;
+  const auto serves = [&](const std::string& name) {
+    const std::vector<int64_t> senses = wordnet_->Senses(name);
+    if (senses.empty()) return false;
+    const WordNet::Synset sense = wordnet_->Read(senses.front());
+    if (!kThings.contains(sense.lexicographer_file)) return false;
+    if (Serves(sense.gloss, *purpose)) return true;
+    const auto above = wordnet_->Ancestors(sense, kStepsUp);
+    return std::any_of(above.begin(), above.end(),
+                       [&](const WordNet::Synset& what) { return Serves(what.gloss, *purpose); });
+  };
+  std::set<std::string> names;  // in an order that the hash table's does not change
+  for (const auto& [name, row] : row_of_) names.insert(name);
+  for (const auto& [name, phrase] : phrases_) names.insert(name);
+  Match match;
+  for (const std::string& name : names) {
+    if (!serves(name)) continue;
+    auto found = FindName(name);
+    if (!found.has_value()) found = FindPhrase(name);
+    bool is_new = false;
+    for (const int64_t row : found->rows) {
+      if (std::find(match.rows.begin(), match.rows.end(), row) != match.rows.end()) continue;
+      match.rows.push_back(row);
+      is_new = true;
+    }
+    if (is_new) match.words += (match.words.empty() ? "" : " + ") + name;
+  }
+  return match.rows.empty() ? std::nullopt : std::optional<Match>(match);
+}
+
 std::optional<NameTable::Match> NameTable::FindWhole(const std::string& words) const {
   if (auto match = FindName(words)) return match;
   if (auto match = FindPhrase(words)) return match;
@@ -287,6 +322,7 @@ std::optional<NameTable::Match> NameTable::FindWhole(const std::string& words) c
 std::optional<NameTable::Match> NameTable::Find(const std::string& prompt) const {
   const std::string words = WithoutArticles(Clean(prompt));
   if (auto match = FindWhole(words)) return match;
+  if (auto match = FindByPurpose(words)) return match;
   const std::vector<std::string> parts = Words(words);
   Match mean;
   for (size_t begin = 0; begin < parts.size();) {

@@ -8,7 +8,7 @@
 #include "athanor/nn/model_card.h"
 #include "athanor/nn/model_store.h"
 #include "athanor/scenes/semantics/teachers/teacher.h"
-#include "athanor/scenes/semantics/teachers/wordnet.h"
+#include "athanor/scenes/semantics/wordnet.h"
 
 namespace athanor {
 
@@ -19,8 +19,10 @@ namespace athanor {
 //   3. WordNet: another word of the same sense; the mean of the kinds of it that have names
 //      ("vehicle"); the nearest thing that it is a kind of ("terrier": dog), three steps up at
 //      most;
-//   4. the mean of the longest parts of the phrase that 1 to 3 know, words of grammar aside.
-// What none of them knows ("something to walk on") needs a network: an Error says so.
+//   4. "something to sit on": the mean of the names that are for it by WordNet's definitions, of
+//      themselves or of what they are kinds of;
+//   5. the mean of the longest parts of the phrase that 1 to 3 know, words of grammar aside.
+// What none of them knows ("something that my aunt likes") needs a network: an Error says so.
 class NameTable : public TextEncoder {
  public:
   // Card of kind "names". Files come in pairs of roles "vectors:X" (.npy, [N,D] f16 or f32) and
@@ -32,8 +34,7 @@ class NameTable : public TextEncoder {
   int dimension() const override { return static_cast<int>(vectors_.size(1)); }
   at::Tensor Encode(std::span<const std::string> prompts) override;
 
-  // How the prompt was understood, for messages: "tree", "car + bus + truck".
-  std::string Explain(const std::string& prompt) const;
+  std::string Explain(const std::string& prompt) const override;
   int64_t size() const { return vectors_.size(0); }
 
  private:
@@ -47,6 +48,7 @@ class NameTable : public TextEncoder {
   std::optional<Match> FindName(const std::string& words) const;
   std::optional<Match> FindPhrase(const std::string& words) const;
   std::optional<Match> FindByWordNet(const std::string& words) const;
+  std::optional<Match> FindByPurpose(const std::string& words) const;
   std::optional<Match> FindWhole(const std::string& words) const;
   std::optional<Match> Find(const std::string& prompt) const;
 

@@ -7,6 +7,7 @@
 #include "athanor/base/files.h"
 #include "athanor/base/test_util.h"
 #include "athanor/scenes/semantics/teachers/open_teacher.h"
+#include "athanor/scenes/semantics/teachers/purpose.h"
 
 namespace athanor {
 namespace {
@@ -118,6 +119,24 @@ TEST(NameTableTest, WordNetKnowsOtherWordsAndKinds) {
   EXPECT_THAT(ErrorOf([&] { Encode(table, "theorem"); }), HasSubstr("none of its words"));
 }
 
+TEST(PurposeTest, ReadsPromptsAndDefinitions) {
+  for (const char* prompt :
+       {"something to sit on", "everything one can sit on", "what is for sitting",
+        "things that you can sit on", "anything used for sitting"}) {
+    const auto purpose = ReadPurpose(prompt);
+    ASSERT_TRUE(purpose.has_value()) << prompt;
+    EXPECT_TRUE(Serves("furniture that is designed for sitting on", *purpose)) << prompt;
+    EXPECT_TRUE(Serves("any support where you can sit (a chair, say)", *purpose)) << prompt;
+    EXPECT_FALSE(Serves("a salon is an elegant sitting room", *purpose)) << prompt;
+    EXPECT_FALSE(Serves("the site of a city", *purpose)) << prompt;
+  }
+  EXPECT_TRUE(Serves("an implement for writing", *ReadPurpose("something to write with")));
+  for (const char* prompt :
+       {"a chair", "something", "something to", "something red", "to sit on"}) {
+    EXPECT_FALSE(ReadPurpose(prompt).has_value()) << prompt;
+  }
+}
+
 TEST(NameTableTest, RealTablesKeepNeighboursTogether) {
   ATHANOR_SKIP_WITHOUT("clip_text_space/detic");
   const ModelStore store{TestFolder("real_table")};
@@ -129,6 +148,12 @@ TEST(NameTableTest, RealTablesKeepNeighboursTogether) {
   const at::Tensor cosines = at::matmul(vectors, vectors.t());
   EXPECT_GT(cosines[0][1].item<float>(), cosines[0][3].item<float>());
   EXPECT_GT(cosines[0][2].item<float>(), cosines[1][2].item<float>());
+  if (WordNet::Installed() == nullptr) return;
+  const std::vector<std::string> uses = {"something to sit on", "something to walk on", "chair",
+                                         "sidewalk", "car"};
+  const at::Tensor used = table->Encode(uses), alike = at::matmul(used, used.t());
+  EXPECT_GT(alike[0][2].item<float>(), alike[0][4].item<float>() + 0.05f);
+  EXPECT_GT(alike[1][3].item<float>(), alike[1][4].item<float>() + 0.05f);
 }
 
 }  // namespace

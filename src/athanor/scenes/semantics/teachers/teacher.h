@@ -24,6 +24,8 @@ class Teacher {
   // The text space that the features live in ("clip-vit-b-32"); features and text vectors of one
   // space can be compared. Empty when words mean nothing to them (ids of a tracker).
   virtual std::string text_space() const = 0;
+  // What the model tells apart, in words, when that is all it knows; empty for open vocabularies.
+  virtual std::vector<std::string> classes() const { return {}; }
 
   // rgb: [H,W,3] sRGB, of any size. `name` is that of the view, for teachers that read files.
   // Not thread-safe. Throws Error.
@@ -39,6 +41,9 @@ class TextEncoder {
   // [P,D] float32, rows of length 1. Throws Error (prompt, reason) for a prompt that is empty or
   // that the encoder cannot read.
   virtual at::Tensor Encode(std::span<const std::string> prompts) = 0;
+  // How the prompt was understood ("car + bus + truck"); empty where that is not to be told in
+  // words.
+  virtual std::string Explain(const std::string& /*prompt*/) const { return {}; }
 };
 
 }  // namespace athanor

@@ -1,4 +1,4 @@
-// Prompts as words, nouns of WordNet, and what phrases are true of.
+// Prompts as words, and what phrases are true of.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -10,7 +10,6 @@
 namespace athanor {
 namespace {
 
-using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -53,8 +52,8 @@ TEST(EmbeddedWords, KeepsUnknownWordsApartAndNamesTheNearest) {
 }
 
 // Two synsets as wndb(5WN) says: {mug, coffee mug} is a kind of {container}.
-std::filesystem::path SmallWordNet(const std::string& name) {
-  const auto folder = TestFolder(name);
+std::filesystem::path SmallWordNet() {
+  const auto folder = TestFolder("wordnet lexicon");
   const std::string container = "00000000 06 n 01 container 0 000 | holds things  \n";
   std::string at = std::to_string(container.size());
   at.insert(0, 8 - at.size(), '0');
@@ -66,32 +65,7 @@ std::filesystem::path SmallWordNet(const std::string& name) {
   return folder;
 }
 
-TEST(WordNetNouns, ReadsSensesAndWhatTheyAreKindsOf) {
-  const WordNetNouns nouns(SmallWordNet("wordnet"));
-  const auto senses = nouns.Senses("Coffee mug");
-  ASSERT_EQ(senses.size(), 1u);
-  EXPECT_THAT(senses[0].words, ElementsAre("mug", "coffee mug"));
-  EXPECT_EQ(senses[0].lexicographer_file, 6);
-  const auto above = nouns.Ancestors(senses[0], 3);
-  ASSERT_EQ(above.size(), 1u);
-  EXPECT_THAT(above[0].words, ElementsAre("container"));
-  EXPECT_TRUE(nouns.Senses("zebra").empty());
-}
-
-TEST(WordNetNouns, RefusesDamagedFiles) {
-  const auto folder = SmallWordNet("wordnet bad");
-  EXPECT_THAT(ErrorOf([&] { WordNetNouns nouns(folder / "none"); }), HasSubstr("data.noun"));
-  WriteFile(folder / "index.noun", "mug v 1 1 @ 1 0 00000052\n");
-  EXPECT_THAT(ErrorOf([&] { WordNetNouns nouns(folder); }),
-              AllOf(HasSubstr("index.noun"), HasSubstr("line 1"), HasSubstr("expected a noun")));
-  WriteFile(folder / "index.noun", "mug n 1 1 @ 1 0 00000007\nstuff n 1 0 1 0 99999999\n");
-  const WordNetNouns nouns(folder);
-  EXPECT_THAT(ErrorOf([&] { nouns.Senses("mug"); }),
-              AllOf(HasSubstr("data.noun"), HasSubstr("byte 7")));
-  EXPECT_THAT(ErrorOf([&] { nouns.Senses("stuff"); }), HasSubstr("past the end"));
-}
-
-Lexicon SmallLexicon(const WordNetNouns* nouns = nullptr) {
+Lexicon SmallLexicon(const WordNet* nouns = nullptr) {
   return Lexicon({{"mug", {"coffee mug"}, "tableware", {"to drink from"}, {"body", "handle"}},
                   {"plate", {"dish"}, "tableware", {"to eat from"}, {"body", "rim"}},
                   {"bowl", {"dish"}, "tableware", {"to eat from"}, {"body"}},
@@ -136,7 +110,7 @@ TEST(Lexicon, TellsTruthOfPhrases) {
 }
 
 TEST(Lexicon, DrawnDescriptionsAreTrueAndTheirWordsAreKnown) {
-  const WordNetNouns nouns(SmallWordNet("wordnet lexicon"));
+  const WordNet nouns(SmallWordNet());
   const Lexicon lexicon = SmallLexicon(&nouns);
   const Vocabulary vocabulary(lexicon.Words());
   EXPECT_GE(vocabulary.Find("container"), 0);  // what WordNet says of mugs

@@ -114,7 +114,7 @@ void LabelledWorlds::ReadRoom(const fs::path& folder, Use use) {
   }
 }
 
-Lexicon LabelledWorlds::MakeLexicon(const WordNetNouns* wordnet) const {
+Lexicon LabelledWorlds::MakeLexicon(const WordNet* wordnet) const {
   return Lexicon(kinds_, colors_, materials_, patterns_, sizes_, wordnet);
 }
 

@@ -34,7 +34,7 @@ class LabelledWorlds {
   LabelledWorlds(const std::vector<std::filesystem::path>& folders, Use use);
 
   // A lexicon of the words of these worlds, with WordNet's where it is given.
-  Lexicon MakeLexicon(const WordNetNouns* wordnet) const;
+  Lexicon MakeLexicon(const WordNet* wordnet) const;
   // Numbers labels as `lexicon` does; before ReadView. Values that it does not know become
   // kUnknown. Throws Error for a kind that it does not know.
   void UseLexicon(const Lexicon& lexicon);

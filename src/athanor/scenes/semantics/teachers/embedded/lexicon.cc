@@ -155,7 +155,7 @@ Truth Holds(const Phrase& phrase, const PixelLabel& label) {
 }
 
 Lexicon::Lexicon(std::vector<KindWords> kinds, Strings colors, Strings materials, Strings patterns,
-                 Strings sizes, const WordNetNouns* wordnet)
+                 Strings sizes, const WordNet* wordnet)
     : kinds_(std::move(kinds)),
       colors_(std::move(colors)),
       materials_(std::move(materials)),
@@ -205,24 +205,25 @@ void Lexicon::AddGroup(int kind, const std::string& name) {
   grouped_.try_emplace(phrase, kinds_.size(), false).first->second[kind] = true;
 }
 
-void Lexicon::Enlarge(int kind, const WordNetNouns& wordnet) {
+void Lexicon::Enlarge(int kind, const WordNet& wordnet) {
   const KindWords& words = kinds_[kind];
   Strings known = words.synonyms;
   known.push_back(words.category);
   // The sense of a name that shares most words with what else is known; that of the kind's last
   // word ("office chair" is a chair) where WordNet has none of the names.
   double best_score = -1;
-  WordNetNouns::Synset best;
+  WordNet::Synset best;
   const auto consider = [&](const std::string& phrase, double bonus) {
     const auto counts = [&](const std::string& word) {
       return word != phrase && Contains(known, word);
     };
-    for (const WordNetNouns::Synset& sense : wordnet.Senses(phrase)) {
+    for (const int64_t offset : wordnet.Senses(phrase)) {
+      const WordNet::Synset sense = wordnet.Read(offset);
       const int file = sense.lexicographer_file;
       if (file != kArtifact && file != kFood && file != kPlant) continue;
       double score = bonus + (file == kArtifact ? 0.5 : 0);
       for (const std::string& word : sense.words) score += counts(word) ? 2 : 0;
-      for (const WordNetNouns::Synset& above : wordnet.Ancestors(sense, 8)) {
+      for (const WordNet::Synset& above : wordnet.Ancestors(sense, 8)) {
         for (const std::string& word : above.words) score += counts(word) ? 1 : 0;
       }
       if (score > best_score) {
@@ -252,7 +253,7 @@ void Lexicon::Enlarge(int kind, const WordNetNouns& wordnet) {
       AddGroup(kind, word);
     }
   }
-  for (const WordNetNouns::Synset& above : wordnet.Ancestors(best, kHypernymSteps)) {
+  for (const WordNet::Synset& above : wordnet.Ancestors(best, kHypernymSteps)) {
     for (const std::string& word : above.words) {
       if (!vague(word)) AddGroup(kind, word);
     }

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "athanor/base/random.h"
-#include "athanor/scenes/semantics/teachers/embedded/wordnet_nouns.h"
+#include "athanor/scenes/semantics/wordnet.h"
 
 namespace athanor {
 
@@ -55,7 +55,7 @@ class Lexicon {
   // that fits their words best.
   Lexicon(std::vector<KindWords> kinds, std::vector<std::string> colors,
           std::vector<std::string> materials, std::vector<std::string> patterns,
-          std::vector<std::string> sizes, const WordNetNouns* wordnet);
+          std::vector<std::string> sizes, const WordNet* wordnet);
 
   const std::vector<KindWords>& kinds() const { return kinds_; }
   const std::vector<std::string>& colors() const { return colors_; }
@@ -93,7 +93,7 @@ class Lexicon {
   std::string PickGroup(int kind, Random& random) const;
   void AddName(int kind, const std::string& name);
   void AddGroup(int kind, const std::string& name);
-  void Enlarge(int kind, const WordNetNouns& wordnet);
+  void Enlarge(int kind, const WordNet& wordnet);
   // Adds what else the whole text can mean: a part, a colour, a kind.
   void AddReadings(Phrase* phrase) const;
 

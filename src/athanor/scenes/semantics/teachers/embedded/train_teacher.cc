@@ -135,7 +135,7 @@ TrainTeacherResult TrainTeacher(const std::vector<fs::path>& folders,
                   ": already holds a run; go on with --resume, or choose another folder");
   }
   LabelledWorlds worlds(folders, LabelledWorlds::Use::kTraining);
-  std::optional<WordNetNouns> wordnet;
+  std::optional<WordNet> wordnet;
   if (!options.wordnet.empty()) wordnet.emplace(options.wordnet);
   const Lexicon lexicon = worlds.MakeLexicon(wordnet ? &*wordnet : nullptr);
   worlds.UseLexicon(lexicon);

@@ -1,4 +1,4 @@
-#include "athanor/scenes/semantics/teachers/wordnet.h"
+#include "athanor/scenes/semantics/wordnet.h"
 
 #include <algorithm>
 #include <charconv>
@@ -57,7 +57,8 @@ WordNet::WordNet(const std::filesystem::path& folder)
     const std::string where = StrCat(index_path.string(), ":", number);
     Fields fields(line, where);
     const std::string lemma = Spaced(fields.Next());
-    fields.Next();
+    const std::string_view part = fields.Next();
+    ATHANOR_CHECK(part == "n", where, ": expected a noun of WordNet's index, found '", part, "'");
     const int64_t count = fields.Number();
     for (int64_t pointers = fields.Number(); pointers > 0; --pointers) fields.Next();
     fields.Next();
@@ -65,7 +66,11 @@ WordNet::WordNet(const std::filesystem::path& folder)
     std::vector<int64_t>& senses = senses_[lemma];
     for (int64_t i = 0; i < count; ++i) senses.push_back(fields.Number());
   }
-  std::istringstream irregular(ReadFile(folder / "noun.exc"));
+  ATHANOR_CHECK(!senses_.empty(), index_path.string(), ": expected nouns, found none");
+  const std::filesystem::path irregular_path = folder / "noun.exc";
+  std::error_code error;
+  if (!std::filesystem::exists(irregular_path, error)) return;
+  std::istringstream irregular(ReadFile(irregular_path));
   for (std::string line; std::getline(irregular, line);) {
     std::istringstream words(line);
     std::string plural, base;
@@ -83,7 +88,7 @@ const WordNet* WordNet::Installed() {
 }
 
 std::vector<int64_t> WordNet::Senses(std::string_view noun) const {
-  const auto found = senses_.find(std::string(noun));
+  const auto found = senses_.find(Spaced(noun));
   return found == senses_.end() ? std::vector<int64_t>() : found->second;
 }
 
@@ -92,11 +97,15 @@ WordNet::Synset WordNet::Read(int64_t synset) const {
                 ": there is no synset at byte ", synset);
   const std::string_view text = std::string_view(data_).substr(static_cast<size_t>(synset));
   const std::string where = StrCat(path_, ": byte ", synset);
-  Fields fields(text.substr(0, text.find('\n')), where);
+  const std::string_view line = text.substr(0, text.find('\n'));
+  // offset file type count(hex) [word id]... pointers [symbol offset pos source]... | gloss
+  const size_t bar = line.find(" | ");
+  Fields fields(line.substr(0, bar), where);
   ATHANOR_CHECK(fields.Number() == synset, where, ": no synset begins here");
-  fields.Next();
-  fields.Next();
   Synset found;
+  found.offset = synset;
+  found.lexicographer_file = static_cast<int>(fields.Number());
+  fields.Next();
   for (int64_t words = fields.Number(16); words > 0; --words) {
     found.words.push_back(Spaced(fields.Next()));
     fields.Next();
@@ -109,6 +118,30 @@ WordNet::Synset WordNet::Read(int64_t synset) const {
     if (part != "n") continue;
     if (symbol == "@" || symbol == "@i") found.kinds_of.push_back(target);
     if (symbol == "~" || symbol == "~i") found.kinds.push_back(target);
+  }
+  ATHANOR_CHECK(!found.words.empty(), where, ": a synset without words");
+  if (bar != std::string_view::npos) {
+    const std::string_view gloss = line.substr(bar + 3);
+    found.gloss = std::string(gloss.substr(0, gloss.find("; \"")));
+    while (found.gloss.ends_with(' ')) found.gloss.pop_back();
+  }
+  return found;
+}
+
+std::vector<WordNet::Synset> WordNet::Ancestors(const Synset& synset, int depth) const {
+  std::vector<Synset> found;
+  std::vector<Synset> level = {synset};
+  for (int step = 0; step < depth && !level.empty(); ++step) {
+    std::vector<Synset> next;
+    for (const Synset& below : level) {
+      for (const int64_t offset : below.kinds_of) {
+        const auto same = [&](const Synset& s) { return s.offset == offset; };
+        if (std::any_of(found.begin(), found.end(), same)) continue;
+        found.push_back(Read(offset));
+        next.push_back(found.back());
+      }
+    }
+    level = std::move(next);
   }
   return found;
 }
