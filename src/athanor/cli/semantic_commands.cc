@@ -112,31 +112,6 @@ double UpperEnd(const at::Tensor& scores, const at::Tensor& seen) {
   return std::get<0>(at::kthvalue(of_seen, rank)).item<float>();
 }
 
-// Gaussians at rest, and the photographs of them.
-SemanticField LiftAtRest(const OpenedScene& scene, const std::vector<int>& images,
-                         const LiftCommandOptions& options, FeatureCache* cache,
-                         LiftSummary* summary) {
-  ViewCache photographs(*scene.capture, ViewOptionsOf(scene.options));
-  const auto model = GaussianModel::FromCloud(scene.cloud, /*with_moments=*/false, at::kCPU);
-  const RenderOptions render = RenderOptionsOf(scene.options);
-  GaussianRenderer renderer;
-  std::vector<PinholeView> views;
-  for (const int image : images) {
-    views.push_back(
-        MakeView(photographs.camera(image), scene.capture->images[image].camera_from_world));
-  }
-  const auto features = [&](int v) {
-    const int image = images[v];
-    return cache->Get(scene.capture->images[image].name, views[v].width_px, views[v].height_px,
-                      [&] {
-                        if (options.views != "rendered") return photographs.Get(image)->rgb;
-                        renderer.Render(model, views[v], render);
-                        return ToImage(renderer.image);
-                      });
-  };
-  return LiftFeatures(model, views, render.project, features, options.lift, summary);
-}
-
 // A scene that moves, time after time; its times vote.
 SemanticField LiftMoving(const fs::path& path, const fs::path& input,
                          const LiftCommandOptions& options, FeatureCache* cache,
@@ -154,7 +129,7 @@ SemanticField LiftMoving(const fs::path& path, const fs::path& input,
     std::vector<int> images;
     for (int i = 0; i < std::ssize(scene.capture->images); i += options.every) images.push_back(i);
     LiftSummary of_time;
-    vote.Add(LiftAtRest(scene, images, options, cache, &of_time));
+    vote.Add(LiftFromViews(scene, images, options.lift, false, cache, &of_time));
     summary->views += of_time.views;
     summary->rejected += of_time.rejected;
     summary->feature_seconds += of_time.feature_seconds;
@@ -216,14 +191,9 @@ CommandAction SetUpSemanticLift(CLI::App& app) {
     LiftSummary summary;
     SemanticField field =
         moves ? LiftMoving(path, input, options, &cache, &summary)
-              : LiftAtRest(scene, ChooseImages(scene, options, without), options, &cache, &summary);
-    field.teacher_key = teacher->key();
-    field.text_space = teacher->text_space();
-    field.classes = teacher->classes();
-    field.scene_hash = hash;
-    if (const auto* maps = dynamic_cast<const IdMapTeacher*>(teacher.get())) {
-      field.labels = maps->labels();
-    }
+              : LiftFromViews(scene, ChooseImages(scene, options, without), options.lift,
+                              options.views == "rendered", &cache, &summary);
+    SignField(*teacher, hash, &field);
     field.features = field.features.Compress(FeatureStoreFromName(options.store));
     WriteSemanticField(out, field);
     std::cout << "features   " << out.string() << ": " << Grouped(summary.seen) << " of "

@@ -1,4 +1,6 @@
 // athanor semantic eval
+#include <ATen/ATen.h>
+
 #include <algorithm>
 #include <cmath>
 #include <iostream>
@@ -13,6 +15,8 @@
 #include "athanor/cli/semantic_scene.h"
 #include "athanor/datasets/view_cache.h"
 #include "athanor/scenes/gaussians/run_folder.h"
+#include "athanor/scenes/semantics/query/pixels.h"
+#include "athanor/scenes/semantics/teachers/open_teacher.h"
 
 namespace athanor {
 namespace {
@@ -30,6 +34,7 @@ struct EvalOptions {
 struct Arguments {
   std::vector<fs::path> runs;
   std::vector<std::string> tags;
+  std::string teacher;
   fs::path json_path;
   EvalOptions options;
 };
@@ -50,7 +55,10 @@ EvaluatedRun OpenRun(const fs::path& run, const std::string& tag, const std::str
   const RunInfo info = ReadRun(run);
   std::vector<fs::path> fields;
   // The default opens what lies beside the scene, the 3D network's field too.
-  if (!tag.empty()) fields.push_back(SemanticFieldPath(info.scene, tag));
+  std::istringstream parts(tag);
+  for (std::string part; std::getline(parts, part, '+');) {
+    fields.push_back(SemanticFieldPath(info.scene, part));
+  }
   EvaluatedRun evaluated = {OpenSemanticScene(run, {}, fields, combine), info.input, nullptr};
   evaluated.photographs = std::make_unique<ViewCache>(
       *evaluated.scene.opened.capture, ViewOptionsOf(evaluated.scene.opened.options));
@@ -111,7 +119,85 @@ std::vector<int32_t> ReadTruth(const fs::path& file, const ClassList& classes,
   return truth;
 }
 
-// One column of the table: mIoU and mAcc over one matrix of all runs.
+// Images to score, by index.
+std::vector<int> ImagesToScore(const OpenedScene& scene, const std::string& which,
+                               const fs::path& run) {
+  std::vector<int> images;
+  if (which == "all") {
+    for (int i = 0; i < std::ssize(scene.capture->images); ++i) images.push_back(i);
+  } else {
+    images = MakeSplit(*scene.capture, scene.options).test;
+  }
+  ATHANOR_CHECK(!images.empty(), run.string(), ": the run holds out no images; try --images all");
+  return images;
+}
+
+fs::path MapOf(const fs::path& maps, const PosedImage& image) {
+  return maps / fs::path(image.name).replace_extension(".png");
+}
+
+json ReportLabels(const std::string& line, const std::vector<std::string>& names,
+                  const ConfusionMatrix& confusion, std::vector<std::vector<std::string>>* table) {
+  const SegmentationScores scores = confusion.Scores();
+  json per_class = json::array();
+  for (size_t k = 0; k < names.size(); ++k) {
+    if (std::isfinite(scores.iou[k])) {
+      per_class.push_back(
+          {{"name", names[k]}, {"iou", scores.iou[k]}, {"accuracy", scores.accuracy[k]}});
+    }
+  }
+  table->push_back({line, Percent(scores.mean_iou), Percent(scores.mean_accuracy),
+                    Percent(scores.pixel_accuracy), std::to_string(scores.classes_present)});
+  return {{"tag", line},
+          {"mean_iou", scores.mean_iou},
+          {"mean_accuracy", scores.mean_accuracy},
+          {"pixel_accuracy", scores.pixel_accuracy},
+          {"classes", per_class}};
+}
+
+// What the teacher itself says of the photographs: the class whose name is nearest to each pixel.
+// The line that lifting is compared with.
+json EvaluateTeacher(const Arguments& arguments, std::vector<std::vector<std::string>>* table) {
+  const EvalOptions& options = arguments.options;
+  const std::unique_ptr<Teacher> teacher = OpenTeacher(arguments.teacher);
+  const std::unique_ptr<TextEncoder> encoder = OpenTextEncoder(teacher->text_space());
+  std::unique_ptr<ConfusionMatrix> confusion;
+  std::vector<std::string> names;
+  at::Tensor text;
+  for (const fs::path& run : arguments.runs) {
+    const OpenedScene scene = OpenScene(run, true);
+    const fs::path capture = ReadRun(run).input;
+    const ClassList classes = ReadClasses(capture / options.classes, SplitWords(options.ignore));
+    if (!confusion) {
+      names = classes.names;
+      text = encoder->Encode(names);
+      confusion = std::make_unique<ConfusionMatrix>(static_cast<int>(names.size()));
+    }
+    ATHANOR_CHECK(names == classes.names, run.string(),
+                  ": its classes are not those of the first run");
+    ViewCache photographs(*scene.capture, ViewOptionsOf(scene.options));
+    for (const int image : ImagesToScore(scene, options.images, run)) {
+      const PosedImage& posed = scene.capture->images[image];
+      const PinholeView view = MakeView(photographs.camera(image), posed.camera_from_world);
+      const ViewFeatures features = teacher->Describe(photographs.Get(image)->rgb, posed.name);
+      const ViewCells cells = MakeViewCells(features, posed.name);
+      const SemanticField field = FieldOfView(cells, *teacher);
+      const at::Tensor cosines = FieldSet({&field}, Combine::kMax).Cosines(text);
+      const at::Tensor nearest = SpreadOverPixels(cells, features, cosines).argmax(0);
+      const std::vector<int32_t> truth =
+          ReadTruth(MapOf(capture / options.maps, posed), classes, view);
+      const int64_t* found = nearest.data_ptr<int64_t>();
+      std::vector<int32_t> predicted(truth.size());
+      for (size_t i = 0; i < truth.size(); ++i) {
+        predicted[i] = cells.cells[i] < 0 ? -1 : static_cast<int32_t>(found[i]);
+      }
+      confusion->Add(truth, predicted);
+    }
+  }
+  return ReportLabels(arguments.teacher + " in 2D", names, *confusion, table);
+}
+
+// One line of the table: mIoU and mAcc over one matrix of all runs.
 json EvaluateLabels(const Arguments& arguments, const std::string& tag,
                     std::vector<std::vector<std::string>>* table) {
   const EvalOptions& options = arguments.options;
@@ -138,39 +224,18 @@ json EvaluateLabels(const Arguments& arguments, const std::string& tag,
       class_of_asked.push_back(static_cast<int32_t>(k));
     }
     const PosedImages& capture = *evaluated.scene.opened.capture;
-    std::vector<int> images;
-    if (options.images == "all") {
-      for (size_t i = 0; i < capture.images.size(); ++i) images.push_back(static_cast<int>(i));
-    } else {
-      images = MakeSplit(capture, evaluated.scene.opened.options).test;
-    }
-    ATHANOR_CHECK(!images.empty(), run.string(), ": the run holds out no images; try --images all");
+    const std::vector<int> images = ImagesToScore(evaluated.scene.opened, options.images, run);
     std::vector<PinholeView> views;
     for (const int image : images) views.push_back(evaluated.View(image));
     AddLabelViews(
         evaluated.scene.Queried(), asked, class_of_asked, views,
         [&](int v) {
-          const fs::path name = fs::path(capture.images[images[v]].name).replace_extension(".png");
-          return ReadTruth(evaluated.capture / options.maps / name, classes, views[v]);
+          return ReadTruth(MapOf(evaluated.capture / options.maps, capture.images[images[v]]),
+                           classes, views[v]);
         },
         confusion.get());
   }
-  const SegmentationScores scores = confusion->Scores();
-  json per_class = json::array();
-  for (size_t k = 0; k < names.size(); ++k) {
-    if (std::isfinite(scores.iou[k])) {
-      per_class.push_back(
-          {{"name", names[k]}, {"iou", scores.iou[k]}, {"accuracy", scores.accuracy[k]}});
-    }
-  }
-  table->push_back({tag.empty() ? "default" : tag, Percent(scores.mean_iou),
-                    Percent(scores.mean_accuracy), Percent(scores.pixel_accuracy),
-                    std::to_string(scores.classes_present)});
-  return {{"tag", tag},
-          {"mean_iou", scores.mean_iou},
-          {"mean_accuracy", scores.mean_accuracy},
-          {"pixel_accuracy", scores.pixel_accuracy},
-          {"classes", per_class}};
+  return ReportLabels(tag.empty() ? "default" : tag, names, *confusion, table);
 }
 
 json EvaluatePhrases(const Arguments& arguments, const std::string& tag,
@@ -231,8 +296,11 @@ CommandAction SetUpSemanticEval(CLI::App& app) {
       ->required()
       ->type_name("PATH");
   app.add_option("--tag", arguments->tags,
-                 "features to score, by the word they were lifted with; several give a line each "
-                 "(default: those without a tag, and the 3D network's)")
+                 "features to score, by the word they were lifted with; several give a line each; "
+                 "a+b puts two together (default: those without a tag, and the 3D network's)")
+      ->type_name("TEXT");
+  app.add_option("--teacher", arguments->teacher,
+                 "with --maps, a line more: this teacher on the photographs themselves")
       ->type_name("TEXT");
   AddPath(app, "--json", &arguments->json_path, "file for all scores");
   OptionList list;
@@ -257,6 +325,9 @@ CommandAction SetUpSemanticEval(CLI::App& app) {
         options.maps.empty() != options.classes.empty()) {
       throw UsageError("expected --maps with --classes, or --annotations");
     }
+    if (!arguments->teacher.empty() && options.maps.empty()) {
+      throw UsageError("--teacher goes with --maps");
+    }
     if (arguments->tags.empty()) arguments->tags.emplace_back();
     std::vector<std::vector<std::string>> table;
     json results = json::array();
@@ -266,6 +337,7 @@ CommandAction SetUpSemanticEval(CLI::App& app) {
       table.push_back({"features", "localised", "by query", "mask IoU", "by query", "3D IoU",
                        "3D @.25", "3D @.50", "queries"});
     }
+    if (!arguments->teacher.empty()) results.push_back(EvaluateTeacher(*arguments, &table));
     for (const std::string& tag : arguments->tags) {
       results.push_back(options.maps.empty() ? EvaluatePhrases(*arguments, tag, &table)
                                              : EvaluateLabels(*arguments, tag, &table));

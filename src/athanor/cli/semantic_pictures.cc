@@ -14,51 +14,13 @@
 #include "athanor/cli/semantic_scene.h"
 #include "athanor/media/draw.h"
 #include "athanor/scenes/gaussians/show.h"
-#include "athanor/scenes/semantics/lifting/view_cells.h"
 #include "athanor/scenes/semantics/query/pictures.h"
+#include "athanor/scenes/semantics/query/pixels.h"
 #include "athanor/scenes/semantics/teachers/open_teacher.h"
 
 namespace athanor {
-namespace {
-
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-// The rows of a view as a field: what speaks for pixels is asked as what speaks for Gaussians is.
-SemanticField FieldOf(const ViewCells& cells, const Teacher& teacher) {
-  SemanticField field;
-  field.features = FeatureTable::FromRows(cells.vectors.to(at::kFloat));
-  const at::Tensor scales =
-      at::from_blob(const_cast<float*>(cells.scales.data()), {cells.rows()}, at::kFloat);
-  field.seen = scales.gt(0).to(at::kByte);
-  field.agreement = field.seen.to(at::kFloat);
-  field.max_weight = field.seen.to(at::kFloat);
-  field.text_space = teacher.text_space();
-  field.teacher_key = teacher.key();
-  field.classes = teacher.classes();
-  return field;
-}
-
-// [P,H,W]: scores of rows at pixels. Between the cells of a grid they are interpolated.
-at::Tensor ScoresOfPixels(const ViewCells& cells, const ViewFeatures& features,
-                          const at::Tensor& scores) {
-  const int64_t prompts = scores.size(1), height = cells.height_px, width = cells.width_px;
-  const at::Tensor columns = scores.t().contiguous();  // [P,rows]
-  if (features.is_dense()) {
-    const int64_t rows = features.features.size(0), of_row = features.features.size(1);
-    return at::upsample_bilinear2d(columns.view({1, prompts, rows, of_row}), {height, width},
-                                   /*align_corners=*/false)
-        .squeeze(0);
-  }
-  const at::Tensor ids =
-      at::from_blob(const_cast<int32_t*>(cells.cells.data()), {height * width}, at::kInt)
-          .to(at::kLong);
-  return columns.index_select(1, ids.clamp_min(0))
-      .mul(ids.ge(0).to(at::kFloat))
-      .view({prompts, height, width});
-}
-
-}  // namespace
 
 std::vector<fs::path> FindPhotographs(const fs::path& path) {
   const auto is_photograph = [](const fs::path& file) {
@@ -115,12 +77,12 @@ void QueryPictures(const std::vector<fs::path>& photographs, const PictureQuery&
     const ViewCells cells = MakeViewCells(features, path.string());
     double neutral = kNeutralRelevancy;
     if (std::any_of(cells.scales.begin(), cells.scales.end(), [](float s) { return s > 0; })) {
-      const SemanticField field = FieldOf(cells, *teacher);
+      const SemanticField field = FieldOfView(cells, *teacher);
       const ScoredPrompts scored =
           ScorePrompts(FieldSet({&field}, Combine::kMax), encoder.get(), query.prompts,
                        ChooseNegatives(query.negatives, field, encoder.get()), query.temperature);
       neutral = scored.neutral;
-      maps = ScoresOfPixels(cells, features, scored.scores);
+      maps = SpreadOverPixels(cells, features, scored.scores);
     }
     const double size = static_cast<double>(picture.width) * picture.height;
     all_pixels += size;

@@ -8,6 +8,7 @@
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
 #include "athanor/datasets/dynamic_capture.h"
+#include "athanor/scenes/gaussians/evaluate.h"
 #include "athanor/scenes/gaussians/show.h"
 #include "athanor/scenes/semantics/teachers/id_maps.h"
 #include "athanor/scenes/semantics/teachers/open_teacher.h"
@@ -23,6 +24,40 @@ OpenedScene OpenSceneWithCapture(const fs::path& run_or_file, const fs::path& in
                 ": a bare file has no photographs: expected the folder of a run, or --input "
                 "CAPTURE");
   return scene;
+}
+
+SemanticField LiftFromViews(const OpenedScene& scene, const std::vector<int>& images,
+                            const LiftOptions& options, bool rendered, FeatureCache* cache,
+                            LiftSummary* summary) {
+  ViewCache photographs(*scene.capture, ViewOptionsOf(scene.options));
+  const auto model = GaussianModel::FromCloud(scene.cloud, /*with_moments=*/false, c10::kCPU);
+  const RenderOptions render = RenderOptionsOf(scene.options);
+  GaussianRenderer renderer;
+  std::vector<PinholeView> views;
+  for (const int image : images) {
+    views.push_back(
+        MakeView(photographs.camera(image), scene.capture->images[image].camera_from_world));
+  }
+  const auto features = [&](int v) {
+    const int image = images[v];
+    return cache->Get(scene.capture->images[image].name, views[v].width_px, views[v].height_px,
+                      [&] {
+                        if (!rendered) return photographs.Get(image)->rgb;
+                        renderer.Render(model, views[v], render);
+                        return ToImage(renderer.image);
+                      });
+  };
+  return LiftFeatures(model, views, render.project, features, options, summary);
+}
+
+void SignField(const Teacher& teacher, const std::string& scene_hash, SemanticField* field) {
+  field->teacher_key = teacher.key();
+  field->text_space = teacher.text_space();
+  field->classes = teacher.classes();
+  field->scene_hash = scene_hash;
+  if (const auto* maps = dynamic_cast<const IdMapTeacher*>(&teacher)) {
+    field->labels = maps->labels();
+  }
 }
 
 SemanticScene OpenSemanticScene(const fs::path& run_or_file, const fs::path& input,

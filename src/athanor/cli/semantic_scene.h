@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "athanor/scenes/gaussians/open_scene.h"
+#include "athanor/scenes/semantics/lifting/feature_cache.h"
+#include "athanor/scenes/semantics/lifting/lift_features.h"
 #include "athanor/scenes/semantics/query/protocols.h"
 #include "athanor/scenes/semantics/query/scores.h"
 
@@ -16,6 +18,14 @@ namespace athanor {
 // Throws Error when there are none.
 OpenedScene OpenSceneWithCapture(const std::filesystem::path& run_or_file,
                                  const std::filesystem::path& input);
+
+// Lifts a teacher's features from `images` of the capture, photographed or rendered, onto a scene
+// at rest. The field is without its origin: SignField.
+SemanticField LiftFromViews(const OpenedScene& scene, const std::vector<int>& images,
+                            const LiftOptions& options, bool rendered, FeatureCache* cache,
+                            LiftSummary* summary);
+// Says in the field where its features come from and which file's Gaussians have them.
+void SignField(const Teacher& teacher, const std::string& scene_hash, SemanticField* field);
 
 struct SemanticScene {
   OpenedScene opened;
