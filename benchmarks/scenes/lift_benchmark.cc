@@ -63,6 +63,10 @@ void MeasureLifting(const char* run, int most_views) {
         at::randn({height / cell_px, width / cell_px, kDimension}, at::kFloat).to(at::kHalf);
     const std::string name = StrCat("weights, cells of ", cell_px, " px");
     measure(name.c_str(), features, options);
+    if (cell_px > 1) continue;
+    options.precision = "float32";
+    measure("the same in float32", features, options);
+    options.precision = "bfloat16";
   }
   for (const char* mode : {"max", "paper"}) {
     options.mode = mode;

@@ -23,6 +23,7 @@ struct LiftView {
   const int32_t* tile_ids;
   const int32_t* cells;  // [H,W]; < 0 = the pixel says nothing
   int top_k;             // 0: all splats of a pixel; else those of the k largest weights only
+  float least_weight;    // smaller weights say nothing: 0 = all do
 };
 
 // What is known of splats after a view; any may be null.
@@ -41,6 +42,9 @@ struct LiftTilesArgs {
   // Splats are looked up here for their row of sums, < 0 = left out. Null: rows are splats.
   const int32_t* rows;
   float factor;  // weights are multiplied by this: -1 takes away what was added
+  // Round weights and vectors to bfloat16 (the sums are float32) where the processor multiplies
+  // such pairs; elsewhere it changes nothing.
+  bool bfloat16;
   // [rows,stride] +=. A stride that is a multiple of 16 keeps vectors whole.
   float* sums;
   int64_t stride;

@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(kPixels) LiftTilesKernel(LiftTilesArgs args) {
             fabsf(static_cast<float>(y) - floorf(s.y)) <= 1) {
           RaiseTo(&center, weight);
         }
-        if (cells[thread] >= 0) {
+        if (cells[thread] >= 0 && weight >= view.least_weight) {
           atomicAdd(&sum, weight);
           reached.pixels[atomicAdd(&reached.count, 1)] = static_cast<uint8_t>(thread);
         }

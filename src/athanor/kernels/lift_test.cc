@@ -12,6 +12,7 @@
 
 #include "athanor/base/parallel.h"
 #include "athanor/base/random.h"
+#include "athanor/kernels/lift_bfloat16.h"
 #include "athanor/kernels/rasterize.h"
 #include "athanor/kernels/tile_binning.h"
 
@@ -69,9 +70,9 @@ class LiftTest : public ::testing::Test {
     }
     return cells;
   }
-  LiftView View(const std::vector<int32_t>& cells, int top_k = 0) const {
+  LiftView View(const std::vector<int32_t>& cells, int top_k = 0, float least_weight = 0) const {
     return {kWidth,           kHeight,      kSplats, splats_.data(), bins_.offsets.data(),
-            bins_.ids.data(), cells.data(), top_k};
+            bins_.ids.data(), cells.data(), top_k,   least_weight};
   }
   float Weight(int splat, int pixel) const { return weights_[splat * kPixels + pixel]; }
   // The weight, or 0 when it is not among the k largest of its pixel.
@@ -96,6 +97,7 @@ TEST_F(LiftTest, SumsAreThoseOfTheRasterisersWeights) {
       for (const int top_k : {0, 2}) {
         SCOPED_TRACE(testing::Message() << dimension << " " << size << " " << top_k);
         const bool holes = dimension != 16;
+        const float least = dimension == 40 ? 0.02f : 0.0f;
         const std::vector<int32_t> cells = Cells(size, holes);
         const int num_cells = 1 + *std::max_element(cells.begin(), cells.end());
         Random random(7);
@@ -107,7 +109,7 @@ TEST_F(LiftTest, SumsAreThoseOfTheRasterisersWeights) {
         std::vector<float> sums(kSplats * stride, 0.5f), totals(kSplats, 0.0f);
         std::vector<float> maxima(kSplats, 0.0f), centers(kSplats, 0.0f);
         LiftTilesArgs args = {};
-        args.view = View(cells, top_k);
+        args.view = View(cells, top_k, least);
         args.totals = {totals.data(), maxima.data(), centers.data()};
         args.dimension = dimension, args.features = features.data(), args.scales = scales.data();
         args.factor = 2, args.sums = sums.data(), args.stride = stride;
@@ -123,6 +125,7 @@ TEST_F(LiftTest, SumsAreThoseOfTheRasterisersWeights) {
             }
             if (cells[p] < 0) continue;
             const double weight = TopWeight(i, p, top_k);
+            if (weight < least) continue;
             total += weight;
             for (int c = 0; c < dimension; ++c) {
               sum[c] += weight * scales[cells[p]] * FromHalf(features[cells[p] * dimension + c]);
@@ -135,6 +138,43 @@ TEST_F(LiftTest, SumsAreThoseOfTheRasterisersWeights) {
             EXPECT_NEAR(sums[i * stride + c], 0.5 + 2 * sum[c], 1e-3 * (1 + total)) << i;
           }
           for (int c = dimension; c < stride; ++c) EXPECT_EQ(sums[i * stride + c], 0.5f);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(LiftTest, Bfloat16IsNear) {
+  for (const int dimension : {1, 16, 40, 130, 300}) {
+    for (const int size : {1, 3}) {
+      for (const bool holes : {false, true}) {
+        SCOPED_TRACE(testing::Message() << dimension << " " << size << " " << holes);
+        const std::vector<int32_t> cells = Cells(size, holes);
+        const int num_cells = 1 + *std::max_element(cells.begin(), cells.end());
+        Random random(8);
+        std::vector<uint16_t> features(static_cast<size_t>(num_cells) * dimension), sizes;
+        for (uint16_t& f : features) f = ToHalf(random.Normal());
+        for (const uint16_t f : features) sizes.push_back(f & 0x7fff);
+        const std::vector<float> scales(num_cells, 0.7f);
+        const int stride = dimension + 3;
+        const auto lift = [&](const std::vector<uint16_t>& of, bool bfloat16) {
+          std::vector<float> sums(kSplats * stride, 0.25f);
+          LiftTilesArgs args = {};
+          args.view = View(cells);
+          args.dimension = dimension, args.features = of.data(), args.scales = scales.data();
+          args.factor = 1, args.sums = sums.data(), args.stride = stride;
+          args.bfloat16 = bfloat16;
+          LiftTilesCpu(args);
+          return sums;
+        };
+        const std::vector<float> exact = lift(features, false), near = lift(features, true);
+        const std::vector<float> bound = lift(sizes, false);  // sums of absolute values
+        for (size_t i = 0; i < exact.size(); ++i) {
+          // Two factors, each rounded to 8 bits.
+          ASSERT_NEAR(near[i], exact[i], (bound[i] - 0.25) / 128 + 1e-6) << i;
+        }
+        if (HasNativeBfloat16() && dimension == 300) {
+          EXPECT_NE(near, exact);
         }
       }
     }

@@ -5,11 +5,13 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "athanor/base/aligned.h"
 #include "athanor/base/parallel.h"
 #include "athanor/kernels/lift.h"
+#include "athanor/kernels/lift_bfloat16.h"
 #include "athanor/kernels/tile_binning.h"
 #include "athanor/kernels/tile_weights.h"
 
@@ -68,9 +70,10 @@ inline float CenterWeight(const BatchWeights& weights, int i, const Splat& splat
 }
 
 // Appends the run of splat i of the batch; returns the largest weight, of all pixels.
-HWY_ATTR float AppendRun(const BatchWeights& weights, int i, const int32_t* places,
+HWY_ATTR float AppendRun(const BatchWeights& weights, int i, const int32_t* places, float least,
                          TileWeights* tile, int32_t* entries) {
   const D d;
+  const V enough = hn::Set(d, std::max(least, std::numeric_limits<float>::denorm_min()));
   const hn::RebindToSigned<D> di;
   V largest = hn::Zero(d);
   // Room for all pixels, and for what a vector stores beyond what it compresses.
@@ -85,7 +88,7 @@ HWY_ATTR float AppendRun(const BatchWeights& weights, int i, const int32_t* plac
     const auto place = hn::Load(di, places + segment * kLanes);
     largest = hn::Max(largest, weight);
     const M speaks =
-        hn::And(hn::Gt(weight, hn::Zero(d)), hn::RebindMask(d, hn::Gt(place, hn::Set(di, -1))));
+        hn::And(hn::Ge(weight, enough), hn::RebindMask(d, hn::Gt(place, hn::Set(di, -1))));
     // Not CompressStore: on some processors, storing under a mask costs a hundred cycles.
     hn::StoreU(hn::Compress(weight, speaks), d, tile->weights.data() + *entries);
     hn::StoreU(hn::Compress(place, hn::RebindMask(di, speaks)), di, tile->places.data() + *entries);
@@ -113,8 +116,10 @@ void ListCells(WeighScratch* scratch) {
 }
 
 // AppendRun where a tile has few cells: weights are summed as vectors, a cell at a time.
-HWY_ATTR float AppendSums(int i, WeighScratch* scratch, TileWeights* tile, int32_t* entries) {
+HWY_ATTR float AppendSums(int i, float least, WeighScratch* scratch, TileWeights* tile,
+                          int32_t* entries) {
   const D d;
+  const V enough = hn::Set(d, least);
   const hn::RebindToSigned<D> di;
   const BatchWeights& weights = scratch->weights;
   V largest = hn::Zero(d);
@@ -123,11 +128,12 @@ HWY_ATTR float AppendSums(int i, WeighScratch* scratch, TileWeights* tile, int32
     if ((weights.active[segment] >> i & 1) == 0) continue;
     const V weight = hn::Load(d, weights.value[i] + segment * kLanes);
     largest = hn::Max(largest, weight);
+    const V speaking = hn::IfThenElseZero(hn::Ge(weight, enough), weight);
     const auto place = hn::Load(di, scratch->places + segment * kLanes);
     for (int k = 0; k < scratch->cell_count[segment]; ++k) {
       const int32_t cell = scratch->cells[segment][k];
       const M in_cell = hn::RebindMask(d, hn::Eq(place, hn::Set(di, cell)));
-      const V part = scratch->one_cell[segment] ? weight : hn::IfThenElseZero(in_cell, weight);
+      const V part = scratch->one_cell[segment] ? speaking : hn::IfThenElseZero(in_cell, speaking);
       float* sum = scratch->sums[cell];
       hn::Store(hn::Add(hn::Load(d, sum), part), d, sum);
       touched |= uint64_t{1} << cell;
@@ -186,8 +192,9 @@ HWY_ATTR void WeighTile(const LiftView& view, const int32_t* rows, bool want_cen
       const int i = std::countr_zero(any);
       // Those without a row still take places among the largest of a pixel.
       if (rows != nullptr && rows[ids[i]] < 0 && view.top_k == 0) continue;
-      const float largest = few ? AppendSums(i, scratch, out, &entries)
-                                : AppendRun(scratch->weights, i, places, out, &entries);
+      const float largest =
+          few ? AppendSums(i, view.least_weight, scratch, out, &entries)
+              : AppendRun(scratch->weights, i, places, view.least_weight, out, &entries);
       if (!(largest > 0)) continue;
       out->splats.push_back(ids[i]);
       out->ends.push_back(entries);
@@ -364,7 +371,7 @@ namespace {
 
 // visit(tiles, count) for each band in turn.
 template <typename Visit>
-void ForEachBand(const LiftView& view, const LiftTotals& totals, const int32_t* rows,
+void ForEachBand(const LiftView& view, const LiftTotals& totals, const int32_t* rows, bool in_pairs,
                  const Visit& visit) {
   const TileGrid grid = MakeTileGrid(view.width_px, view.height_px);
   std::vector<TileWeights> tiles(static_cast<size_t>(kBandRows) * grid.columns);
@@ -375,6 +382,8 @@ void ForEachBand(const LiftView& view, const LiftTotals& totals, const int32_t* 
       HWY_DYNAMIC_DISPATCH(WeighTiles)
       (view, rows, totals.center_weights != nullptr, row * grid.columns, static_cast<int>(begin),
        static_cast<int>(end), tiles.data());
+      if (!in_pairs) return;
+      for (int64_t t = begin; t < end; ++t) PairRuns(&tiles[t]);
     });
     AddTotals(totals, tiles, count);
     visit(tiles, count);
@@ -384,19 +393,26 @@ void ForEachBand(const LiftView& view, const LiftTotals& totals, const int32_t* 
 }  // namespace
 
 void LiftTilesCpu(const LiftTilesArgs& args) {
-  const int lanes = HWY_DYNAMIC_DISPATCH(SumLanes)();
-  // Vectors per task: as many as registers hold, fewer when there would be too few tasks.
+  const bool in_pairs = args.bfloat16 && HasNativeBfloat16();
+  const int lanes = in_pairs ? 16 : HWY_DYNAMIC_DISPATCH(SumLanes)();
   const int vectors = (args.dimension + lanes - 1) / lanes;
-  const int per_task = std::clamp(vectors / NumThreads(), 1, 8);
+  // Vectors per task: as many as registers hold, fewer when there would be too few tasks. In pairs,
+  // a task takes several such parts tile by tile, as its share of each vector is then fetched once.
+  const int share = std::max(1, vectors / NumThreads());
+  const int per_task = in_pairs ? (vectors + NumThreads() - 1) / NumThreads() : std::min(share, 8);
   const int tasks = (vectors + per_task - 1) / per_task;
   const int columns = MakeTileGrid(args.view.width_px, args.view.height_px).columns;
-  ForEachBand(args.view, args.totals, args.rows,
+  ForEachBand(args.view, args.totals, args.rows, in_pairs,
               [&](const std::vector<TileWeights>& tiles, int count) {
                 ParallelChunks(tasks, [&](int64_t task) {
                   const int first = static_cast<int>(task) * per_task * lanes;
+                  const int channels = std::min(per_task * lanes, args.dimension - first);
+                  if (in_pairs) {
+                    AddChannelsBfloat16(args, tiles.data(), count, columns, first, channels);
+                    return;
+                  }
                   HWY_DYNAMIC_DISPATCH(AddChannels)
-                  (args, tiles.data(), count, columns, first,
-                   std::min(per_task * lanes, args.dimension - first));
+                  (args, tiles.data(), count, columns, first, channels);
                 });
               });
 }
@@ -404,7 +420,7 @@ void LiftTilesCpu(const LiftTilesArgs& args) {
 void LiftWeightsCpu(const LiftView& view, const LiftTotals& totals,
                     std::vector<LiftEntry>* entries) {
   if (entries != nullptr) entries->clear();
-  ForEachBand(view, totals, nullptr, [&](const std::vector<TileWeights>& tiles, int count) {
+  ForEachBand(view, totals, nullptr, false, [&](const std::vector<TileWeights>& tiles, int count) {
     if (entries == nullptr) return;
     for (int t = 0; t < count; ++t) {
       const TileWeights& tile = tiles[t];

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <vector>
 
@@ -13,6 +14,12 @@ namespace athanor {
 
 inline constexpr int kTilePixelCount = kTileSize * kTileSize;
 
+// Weights of the cells 2 pair and 2 pair + 1 of a tile, as two bfloat16, the first in the low half.
+struct PairWeight {
+  int32_t pair;
+  uint32_t weights;
+};
+
 // The weights of one tile: for each of its splats a run of (cell, weight).
 struct TileWeights {
   std::vector<int32_t> cells;   // of the view, in order of first use; the numbers below index them
@@ -21,8 +28,12 @@ struct TileWeights {
   std::vector<float> sums, maxima, centers;  // per splat, see LiftTotals
   AlignedVector<int32_t> places;             // into cells
   AlignedVector<float> weights;
+  // The same runs by pairs of cells: PairRuns.
+  AlignedVector<PairWeight> pairs;
+  std::vector<int32_t> pair_ends;
 
   void Clear() {
+    pairs.clear(), pair_ends.clear();
     cells.clear(), splats.clear(), ends.clear();
     sums.clear(), maxima.clear(), centers.clear();
   }
@@ -145,6 +156,31 @@ inline void SumRuns(TileWeights* tile) {
     float sum = 0;
     for (; e < end; ++e) sum += tile->weights[e];
     tile->sums.push_back(sum);
+  }
+}
+
+inline uint32_t RoundToBfloat16(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+// Puts neighbours of a run together where they are a pair; a pair may come more than once. A run
+// holds each cell once.
+inline void PairRuns(TileWeights* tile) {
+  tile->pairs.reserve(tile->ends.empty() ? 0 : tile->ends.back());
+  int32_t e = 0;
+  for (const int32_t end : tile->ends) {
+    const size_t first = tile->pairs.size();
+    for (; e < end; ++e) {
+      const int32_t place = tile->places[e];
+      const uint32_t weight = RoundToBfloat16(tile->weights[e]) << (place % 2 * 16);
+      if (tile->pairs.size() > first && tile->pairs.back().pair == place / 2) {
+        tile->pairs.back().weights |= weight;
+      } else {
+        tile->pairs.push_back({place / 2, weight});
+      }
+    }
+    tile->pair_ends.push_back(static_cast<int32_t>(tile->pairs.size()));
   }
 }
 

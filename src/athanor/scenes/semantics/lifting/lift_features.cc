@@ -140,6 +140,7 @@ LiftView Lifter::ViewOf(const ViewCells& cells) const {
   view.splats = splats_.data();
   view.tile_offsets = bins_.offsets.data(), view.tile_ids = bins_.ids.data();
   view.cells = cells.cells.data();
+  view.least_weight = static_cast<float>(options_.least_weight);
   view.top_k = options_.mode == "topk" ? options_.top_k : 0;
   return view;
 }
@@ -204,6 +205,7 @@ void Lifter::AddView(int v, const ViewCells& cells, const int32_t* rows, float f
     args.features = cells.data(), args.scales = cells.scales.data();
     args.rows = rows;
     args.factor = factor;
+    args.bfloat16 = options_.precision == "bfloat16";
     args.sums = sums, args.stride = stride_;
     LiftTilesCpu(args);
     return;
@@ -446,6 +448,11 @@ OptionList Describe(LiftOptions& o) {
       {.choices = {"never", "masks", "always"}});
   list.Add("z-limit", &o.z_limit, "standard deviations from which a view is an outlier",
            {.min = 0.1, .max = 100});
+  list.Add("least-weight", &o.least_weight, "blending weights below this say nothing of a pixel",
+           {.min = 0, .max = 1});
+  list.Add("precision", &o.precision,
+           "of products with dense vectors; bfloat16 is faster where the processor multiplies it",
+           {.choices = {"float32", "bfloat16"}});
   return list;
 }
 
