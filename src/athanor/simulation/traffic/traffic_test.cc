@@ -220,6 +220,10 @@ TEST_F(TrafficTest, NothingOfOursStandsWhereOthersWalk) {
     for (size_t i = 0; i < log.actors.size(); ++i) {
       const TrafficActor& thing = log.actors[i];
       ++count[thing.actor_class];
+      // Strollers have the box of who pushes them.
+      if (thing.actor_class == ActorClass::kStroller) {
+        EXPECT_GT(thing.size_m.z(), 1.5);
+      }
       const bool stands = thing.parked || thing.actor_class == ActorClass::kBicycleRack ||
                           thing.actor_class == ActorClass::kPushable;
       if (!stands) continue;
@@ -244,6 +248,7 @@ TEST_F(TrafficTest, NothingOfOursStandsWhereOthersWalk) {
   EXPECT_GT(count[ActorClass::kBicycleRack], 3);
   EXPECT_GT(count[ActorClass::kPushable], 3);
   EXPECT_GT(count[ActorClass::kSheep], 3);
+  EXPECT_GT(count[ActorClass::kStroller], 3);
   EXPECT_GT(works_count[ActorClass::kConstructionVehicle], 0);
 }
 
