@@ -152,6 +152,37 @@ TEST(Town, TheSameSeedIsTheSameTown) {
   }
 }
 
+// A network's elevation lifts all of the town.
+TEST(Town, StandsAsHighAsItsRoads) {
+  RoadNetwork roads = Crossroads();
+  roads.roundabouts.push_back({{roads.FindEdge("east_in")}, {}, {40, 40}, 15});
+  const Town flat = BuildTown(roads, Around(6));
+  for (const double height : {50.0, -20.0}) {
+    RoadNetwork high = roads;
+    for (RoadLane& lane : high.lanes) {
+      for (Vector3d& point : lane.shape) point.z() += height;
+    }
+    for (RoadJunction& junction : high.junctions) {
+      for (Vector3d& point : junction.shape) point.z() += height;
+    }
+    const Town town = BuildTown(high, Around(6));
+    ASSERT_EQ(town.instances.size(), flat.instances.size());
+    const auto range = [](const Town& of, size_t i) {
+      double low = 1e9, high = -1e9;
+      for (const Eigen::Vector3f& vertex : of.meshes[of.instances[i].mesh].vertices) {
+        const double z = (of.instances[i].world_from_mesh * vertex.cast<double>()).z();
+        low = std::min(low, z);
+        high = std::max(high, z);
+      }
+      return Vector2d(low, high);
+    };
+    for (size_t i = 0; i < flat.instances.size(); ++i) {
+      EXPECT_LT((range(town, i) - range(flat, i) - Vector2d::Constant(height)).norm(), 1e-3)
+          << "part " << flat.instances[i].object;
+    }
+  }
+}
+
 TEST(Town, NowhereIsAnError) {
   TownOptions options;
   EXPECT_THAT(ErrorOf([&] { BuildTown(Crossroads(), options); }), HasSubstr("at least one point"));

@@ -162,10 +162,11 @@ void AddBuilding(const TownBuilding& building, double ground_z, Random* random, 
   out->Pop();
 }
 
-void AddDistantBuilding(const TownBuilding& building, Random* random, MeshBuilder* out) {
+void AddDistantBuilding(const TownBuilding& building, double ground_z, Random* random,
+                        MeshBuilder* out) {
   const auto h = static_cast<float>(building.height_m);
   out->Push(Vector3f(static_cast<float>(building.center_m.x()),
-                     static_cast<float>(building.center_m.y()), -1),
+                     static_cast<float>(building.center_m.y()), static_cast<float>(ground_z)),
             static_cast<float>(building.yaw_rad));
   out->UseMaterial(
       Patterned(DrawWall(random), {0.06f, 0.08f, 0.1f}, Pattern::kWindows, 0.32f, 0.4f));
