@@ -86,12 +86,14 @@ StreetScene::StreetScene(const TrafficNetwork& network, TrafficLog traffic, Stre
     options.around.push_back(traffic_.WorldFromEgo(t).translation.head<2>());
   }
   for (const TrafficActor& actor : traffic_.actors) {
-    if (!FollowsGround(actor.actor_class)) continue;
+    // Who drives keeps to the lanes, which are free anyway; who is parked may stand beside them.
+    if (!FollowsGround(actor.actor_class) && !actor.parked) continue;
+    const double margin = actor.parked ? 0.2 : 0.5;
     for (size_t i = 0; i < actor.states.size(); i += 4) {
       const ActorState& state = actor.states[i];
       TownBuilding taken;
       taken.center_m = state.center_m.head<2>();
-      taken.half_m = actor.size_m.head<2>() / 2 + Vector2d::Constant(0.5);
+      taken.half_m = actor.size_m.head<2>() / 2 + Vector2d::Constant(margin);
       taken.yaw_rad = state.yaw_rad;
       options.keep_free.push_back(taken);
     }
