@@ -57,10 +57,8 @@ void LongTailPlanner::AddCrosser(TrafficActor actor, const Crossing& crossing,
 void LongTailPlanner::AddStop(const Encounter& encounter, const RoadSection& section,
                               double begin_s, double end_s, double half_width_m) {
   const auto add = [&](int edge, double s) {
-    const RoadLane& lane = roads_.lanes[roads_.edges[edge].lanes.back()];
-    const double scale = lane.length_m / std::max(LineLength(lane.shape), 1e-3);
-    plan_.hazards.push_back(
-        {edge, std::max(0.1, (s - half_width_m) * scale), 0, begin_s, end_s, 0});
+    const double position = std::max(0.1, (s - half_width_m) * SumoMetres(edge));
+    plan_.hazards.push_back({edge, position, 0, begin_s, end_s, 0});
   };
   add(encounter.edge, encounter.position_m);
   if (section.other_edge >= 0) add(section.other_edge, section.other_position_m);
