@@ -52,8 +52,6 @@ class Shader {
  public:
   Shader(const RayWorld& world, const Lighting& lighting);
 
-  const RayWorld& world() const { return world_; }
-  const Lighting& lighting() const { return lighting_; }
   bool has_sun() const { return has_sun_; }
   bool has_lamps() const { return !lighting_.lamps.empty(); }
 

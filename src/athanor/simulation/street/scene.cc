@@ -117,7 +117,7 @@ StreetScene::StreetScene(const TrafficNetwork& network, TrafficLog traffic, Stre
     models[i] = BuildActor(look);
     if (!HasLamps(actor)) return;
     for (const ActorState& state : actor.states) {
-      const int lamps = LampsOf(state);
+      const int lamps = LampsOf(actor.actor_class, state);
       // As it blinks, its indicators are dark half of the time.
       for (const int shine : {lamps, lamps & 1}) {
         if (shine == 0 || lamp_models[i][shine]) continue;
@@ -153,8 +153,10 @@ StreetScene::StreetScene(const TrafficNetwork& network, TrafficLog traffic, Stre
   MeasureGround();
 }
 
-int StreetScene::LampsOf(const ActorState& state) {
-  return (state.brake_light ? 1 : 0) | (state.blink_left ? 2 : 0) | (state.blink_right ? 4 : 0);
+int StreetScene::LampsOf(ActorClass actor_class, const ActorState& state) {
+  const bool has_indicators = actor_class == ActorClass::kCar || actor_class == ActorClass::kVan;
+  return (state.brake_light ? 1 : 0) | (has_indicators && state.blink_left ? 2 : 0) |
+         (has_indicators && state.blink_right ? 4 : 0);
 }
 
 void StreetScene::MeasureGround() {
@@ -242,7 +244,8 @@ std::vector<MeshInstance> StreetScene::InstancesAt(double time_s) const {
       const int state =
           std::clamp(at - source.first_step, 0, static_cast<int>(source.states.size()) - 1);
       const bool bright = std::fmod(kBlinks_hz * time_s + 0.37 * i, 1.0) < 0.5;
-      const int mesh = actor.lamp_meshes[LampsOf(source.states[state]) & (bright ? 7 : 1)];
+      const int mesh =
+          actor.lamp_meshes[LampsOf(source.actor_class, source.states[state]) & (bright ? 7 : 1)];
       if (mesh >= 0) instance.mesh = mesh;
     }
     instance.world_from_mesh = box->frame_from_box;
