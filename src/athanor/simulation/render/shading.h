@@ -11,6 +11,8 @@
 
 namespace athanor {
 
+inline constexpr float kSunReachM = 1500;  // what is farther casts no shadow
+
 // Which lamps can reach a place: a grid over the ground plan.
 class LampGrid {
  public:
