@@ -433,6 +433,7 @@ MadeUpWorld MakeStreet() {
   for (int i = 0; i < 36; ++i) {
     const double side = i % 2 == 0 ? 1 : -1;
     const bool parked = i % 3 == 0;
+    if (!parked) made.driving.push_back(static_cast<int>(instances.size()));
     Place(&made, &instances, cars[random.Below(6)],
           {(i - 18) * 7.0 + random.Uniform(-1, 1) + (std::abs(i - 18) < 1 ? 8 : 0),
            side * (parked ? 3.2 : 1.9), 0},

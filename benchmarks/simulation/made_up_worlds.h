@@ -15,6 +15,7 @@ struct MadeUpWorld {
   Lighting lighting;
   std::vector<Camera> cameras;
   std::vector<Rigid3> camera_from_world;
+  std::vector<int> driving;  // instances that move
   int64_t triangles = 0;
 };
 

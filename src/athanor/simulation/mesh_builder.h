@@ -30,7 +30,6 @@ class MeshBuilder {
   void UseMaterial(const SurfaceMaterial& material);
   // One of those used before, by the order of their first use.
   void UseMaterial(int index);
-  int material() const { return material_; }
   void BeginPart(std::string_view name);
 
   // Everything added until Pop is in this frame, within the one before. Mirroring is fine.

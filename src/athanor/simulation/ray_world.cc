@@ -83,27 +83,19 @@ struct RayWorld::State {
     ATHANOR_CHECK(device != nullptr, "ray casting: Embree does not start (error ",
                   static_cast<int>(rtcGetDeviceError(nullptr)), ")");
     rtcSetDeviceErrorFunction(device, ThrowEmbreeError, nullptr);
-    NewWorld();
-  }
-  ~State() {
-    ReleaseWorld();
-    for (RTCScene scene : mesh_scenes) rtcReleaseScene(scene);
-    rtcReleaseDevice(device);
-  }
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
-
-  void NewWorld() {
     world = rtcNewScene(device);
     rtcSetSceneFlags(world, RTC_SCENE_FLAG_DYNAMIC);
     rtcSetSceneBuildQuality(world, RTC_BUILD_QUALITY_MEDIUM);
     rtcCommitScene(world);
   }
-  void ReleaseWorld() {
+  ~State() {
     for (const Instance& instance : built) rtcReleaseGeometry(instance.geometry);
-    built.clear();
     rtcReleaseScene(world);
+    for (RTCScene scene : mesh_scenes) rtcReleaseScene(scene);
+    rtcReleaseDevice(device);
   }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
 
   void SetPose(Instance* instance, const Rigid3& world_from_mesh) {
     instance->rotation = world_from_mesh.rotation.toRotationMatrix().cast<float>();
@@ -170,35 +162,37 @@ void RayWorld::SetInstances(std::vector<MeshInstance> instances) {
                       std::abs(instance.world_from_mesh.rotation.norm() - 1) < 1e-3,
                   "ray world: instance ", i, ": the pose is not a finite rotation and translation");
   }
-  bool same = instances.size() == s.instances.size();
-  for (size_t i = 0; same && i < instances.size(); ++i) {
-    same = instances[i].mesh == s.instances[i].mesh;
-  }
-  if (same) {
-    bool moved = false;
-    for (size_t i = 0; i < instances.size(); ++i) {
-      const Rigid3 &pose = instances[i].world_from_mesh, &old = s.instances[i].world_from_mesh;
-      if (pose.translation == old.translation && pose.rotation.coeffs() == old.rotation.coeffs()) {
-        continue;
-      }
-      s.SetPose(&s.built[i], pose);
-      moved = true;
+  // Slots are used again: making an instance anew costs many times what moving it does.
+  const size_t kept = std::min(instances.size(), s.built.size());
+  bool changed = instances.size() != s.built.size();
+  for (size_t i = 0; i < kept; ++i) {
+    const Rigid3 &pose = instances[i].world_from_mesh, &old = s.instances[i].world_from_mesh;
+    const bool other_mesh = instances[i].mesh != s.instances[i].mesh;
+    if (!other_mesh && pose.translation == old.translation &&
+        pose.rotation.coeffs() == old.rotation.coeffs()) {
+      continue;
     }
-    if (moved) rtcCommitScene(s.world);
-  } else {
-    s.ReleaseWorld();
-    s.NewWorld();
-    for (size_t i = 0; i < instances.size(); ++i) {
-      State::Instance instance;
-      instance.geometry = rtcNewGeometry(s.device, RTC_GEOMETRY_TYPE_INSTANCE);
-      rtcSetGeometryInstancedScene(instance.geometry, s.mesh_scenes[instances[i].mesh]);
-      rtcSetGeometryTimeStepCount(instance.geometry, 1);
-      s.SetPose(&instance, instances[i].world_from_mesh);
-      rtcAttachGeometryByID(s.world, instance.geometry, static_cast<unsigned>(i));
-      s.built.push_back(instance);
+    if (other_mesh) {
+      rtcSetGeometryInstancedScene(s.built[i].geometry, s.mesh_scenes[instances[i].mesh]);
     }
-    rtcCommitScene(s.world);
+    s.SetPose(&s.built[i], pose);
+    changed = true;
   }
+  while (s.built.size() > kept) {
+    rtcDetachGeometry(s.world, static_cast<unsigned>(s.built.size() - 1));
+    rtcReleaseGeometry(s.built.back().geometry);
+    s.built.pop_back();
+  }
+  for (size_t i = kept; i < instances.size(); ++i) {
+    State::Instance instance;
+    instance.geometry = rtcNewGeometry(s.device, RTC_GEOMETRY_TYPE_INSTANCE);
+    rtcSetGeometryInstancedScene(instance.geometry, s.mesh_scenes[instances[i].mesh]);
+    rtcSetGeometryTimeStepCount(instance.geometry, 1);
+    s.SetPose(&instance, instances[i].world_from_mesh);
+    rtcAttachGeometryByID(s.world, instance.geometry, static_cast<unsigned>(i));
+    s.built.push_back(instance);
+  }
+  if (changed) rtcCommitScene(s.world);
   s.instances = std::move(instances);
 }
 

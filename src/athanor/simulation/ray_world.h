@@ -50,9 +50,9 @@ class RayWorld {
 
   int num_meshes() const;
 
-  // What the world holds from now on. Cheap when the meshes of the instances are those of the last
-  // call, in the same order: only what moved is updated. Throws Error for an unknown mesh, a
-  // negative object or a pose that is not finite.
+  // What the world holds from now on. Cheap for instances that are those of the last call, at the
+  // same places in the list: only what moved or has another mesh is updated. Throws Error for an
+  // unknown mesh, a negative object or a pose that is not finite.
   void SetInstances(std::vector<MeshInstance> instances);
   const std::vector<MeshInstance>& instances() const;
 

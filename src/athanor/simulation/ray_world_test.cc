@@ -96,6 +96,43 @@ TEST(RayWorld, InstancesMoveAndChange) {
   EXPECT_EQ(world.Cast({0, 0, 0}, {1, 0, 0}, 100).instance, -1);
 }
 
+// What was there before leaves no trace: instances come, go, move and change their mesh.
+TEST(RayWorld, AChangedWorldEqualsANewOne) {
+  Random random(11);
+  const auto fill = [](RayWorld* world) {
+    for (int i = 1; i <= 4; ++i) {
+      world->AddMesh(BoxMesh(Vector3f(0.5f, 1, 0.3f) * static_cast<float>(i)));
+    }
+  };
+  RayWorld changed;
+  fill(&changed);
+  std::vector<MeshInstance> instances;
+  int hits = 0;
+  for (int round = 0; round < 30; ++round) {
+    instances.resize(random.Below(12));
+    for (MeshInstance& instance : instances) {
+      if (random.Uniform() < 0.5f) instance.mesh = static_cast<int>(random.Below(4));
+      if (random.Uniform() < 0.5f) {
+        instance.world_from_mesh.translation.x() = random.Uniform(-4, 4);
+        instance.world_from_mesh.translation.y() = random.Uniform(-4, 4);
+      }
+    }
+    changed.SetInstances(instances);
+    RayWorld fresh;
+    fill(&fresh);
+    fresh.SetInstances(instances);
+    for (int i = 0; i < 50; ++i) {
+      const Vector3f from(-20, random.Uniform(-3, 3), random.Uniform(-2, 2));
+      const Vector3f way(1, random.Uniform(-0.2f, 0.2f), random.Uniform(-0.1f, 0.1f));
+      const RayHit a = changed.Cast(from, way, 100), b = fresh.Cast(from, way, 100);
+      ASSERT_EQ(a.instance, b.instance) << "round " << round;
+      EXPECT_EQ(a.distance, b.distance);
+      hits += a.instance >= 0 ? 1 : 0;
+    }
+  }
+  EXPECT_GT(hits, 150);
+}
+
 TEST(RayWorld, SphereHitsEqualAnalyticOnes) {
   MeshBuilder builder;
   builder.AddSphere({0, 0, 0}, 1, 400);

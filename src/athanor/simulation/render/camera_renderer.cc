@@ -73,7 +73,7 @@ FrameRenderer::FrameRenderer(const RayWorld& world, const Lighting& lighting, co
   const Rigid3 world_from_camera = camera_from_world.Inverse();
   rotation_ = world_from_camera.rotation.toRotationMatrix().cast<float>();
   eye_ = world_from_camera.translation.cast<float>();
-  MakeGatherDirections();
+  if (options_.indirect) MakeGatherDirections();
 }
 
 FrameRenderer::~FrameRenderer() { Pool().GiveBack(std::move(scratch_)); }
@@ -100,7 +100,13 @@ RenderedView FrameRenderer::Render() {
       body(x0, y0, std::min(x0 + kTile, width_), std::min(y0 + kTile, height_));
     });
   };
-  for_tiles([&](int x0, int y0, int x1, int y1) { SeeTile(x0, y0, x1, y1); });
+  // Gathered light and the averages of lamps take more pixels than a tile's; without them it is
+  // shaded while it is at hand.
+  const bool at_once = !options_.indirect && !shader_.has_lamps();
+  for_tiles([&](int x0, int y0, int x1, int y1) {
+    SeeTile(x0, y0, x1, y1);
+    if (at_once) ShadeTile(x0, y0, x1, y1);
+  });
   if (options_.indirect) {
     gathered_.assign(static_cast<size_t>(gather_width_) * gather_height_, {});
     ParallelFor(gather_height_, 2, [&](int64_t begin, int64_t end) {
@@ -111,7 +117,9 @@ RenderedView FrameRenderer::Render() {
       for (int64_t y = begin; y < end; ++y) SmoothRow(static_cast<int>(y));
     });
   }
-  for_tiles([&](int x0, int y0, int x1, int y1) { ShadeTile(x0, y0, x1, y1); });
+  if (!at_once) {
+    for_tiles([&](int x0, int y0, int x1, int y1) { ShadeTile(x0, y0, x1, y1); });
+  }
   for_tiles([&](int x0, int y0, int x1, int y1) { FinishTile(x0, y0, x1, y1); });
   if (lighting_.rain_mm_per_h > 0) {
     DrawRain(lighting_, options_.seed, &view_.image);

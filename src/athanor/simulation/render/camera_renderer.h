@@ -19,12 +19,12 @@ namespace athanor {
 
 struct CameraRenderOptions {
   bool antialias = true;
-  bool indirect = true;  // one bounce of light; otherwise Lighting::ambient and the sky alone
-  int gather_rays = 16;  // per gathering point, 4 to 64
-  int lamp_rays = 1;     // shadow rays to lamps per pixel, 1 to 4; neighbours share theirs
-  bool mirrors = true;   // reflections of smooth surfaces
-  float max_distance_m = 600;
-  uint64_t seed = 0;  // of rain, noise: e.g. the frame's number
+  bool indirect = true;        // one bounce of light; otherwise Lighting::ambient and the sky alone
+  int gather_rays = 16;        // per gathering point, 1 to 256; rounded up to a multiple of 16
+  int lamp_rays = 1;           // shadow rays to lamps per pixel, 1 to 16; neighbours share theirs
+  bool mirrors = true;         // reflections of smooth surfaces
+  float max_distance_m = 600;  // along the z axis; of reflections: along the ray
+  uint64_t seed = 0;           // of rain, noise: e.g. the frame's number
   // Sensor: standard deviation of the noise in dark and in bright parts, of 255.
   float noise_dark = 0;
   float noise_bright = 0;

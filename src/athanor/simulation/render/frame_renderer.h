@@ -21,7 +21,6 @@ namespace athanor {
 inline constexpr int kTile = 16;   // pixels
 inline constexpr int kBlock = 4;   // a packet of rays
 inline constexpr int kGather = 8;  // pixels between gathering points
-inline constexpr float kSunReachM = 1500;
 
 // What a pixel's centre sees.
 struct Pixel {

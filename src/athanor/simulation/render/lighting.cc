@@ -34,7 +34,6 @@ Lighting OvercastLighting() {
   Lighting lighting;
   lighting.to_sun = DirectionOf(0.8f, 1.0f);
   lighting.sun_color = Vector3f(0.10f, 0.10f, 0.10f);
-  lighting.sun_radius_rad = 0.2f;
   lighting.zenith_color = Vector3f(0.62f, 0.66f, 0.70f);
   lighting.horizon_color = Vector3f(0.72f, 0.75f, 0.78f);
   lighting.cloud_cover = 1;

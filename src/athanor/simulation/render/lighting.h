@@ -32,7 +32,6 @@ struct Lighting {
   // Direction towards the sun, world, unit; colour zero for none (night, indoors).
   Eigen::Vector3f to_sun = Eigen::Vector3f(0.4f, 0.3f, 0.85f);
   Eigen::Vector3f sun_color = Eigen::Vector3f(1.0f, 0.95f, 0.85f);
-  float sun_radius_rad = 0.0047f;  // clouds and haze widen it: softer shadows
 
   // Sky: gradient from the horizon to the zenith, and what lies below the horizon (ground far
   // away).

@@ -44,8 +44,8 @@ uint8_t EncodeSrgb(float value) {
   return table[static_cast<int>(std::clamp(value, 0.f, 1.f) * kTableSize + 0.5f)];
 }
 
-float DecodeSrgb(uint8_t value) {
-  const float v = static_cast<float>(value) / 255;
+float DecodeSrgb(float value) {
+  const float v = value / 255;
   return v <= 0.04045f ? v / 12.92f : std::pow((v + 0.055f) / 1.055f, 2.4f);
 }
 

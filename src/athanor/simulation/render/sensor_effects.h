@@ -1,4 +1,5 @@
-// From light to bytes: tone curve, sRGB, sensor noise, and rain in the air. Internal to render/.
+// From light to bytes: tone curve, sRGB, sensor noise, and rain in the air. Internal to
+// simulation/.
 #pragma once
 
 #include <Eigen/Core>
@@ -14,8 +15,8 @@ namespace athanor {
 Eigen::Vector3f ToneCurve(const Eigen::Vector3f& light);
 // Linear 0..1 to a byte.
 uint8_t EncodeSrgb(float value);
-// The inverse, for tests and paint: a byte to linear 0..1.
-float DecodeSrgb(uint8_t value);
+// The inverse: 0..255 to linear 0..1.
+float DecodeSrgb(float value);
 // Noise of a sensor; standard deviations in steps of a byte, at 0 and at 255.
 class SensorNoise {
  public:

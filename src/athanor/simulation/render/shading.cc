@@ -266,7 +266,7 @@ void Shader::Radiance16(RayHitPacket* packet, bool for_mirror, uint32_t seed,
     if (has_sun_ && surface.geometric_normal.dot(lighting_.to_sun) > 0) {
       sun[i] = SunAt(surface, -direction);
       if (!sun[i].isZero()) {
-        sun_rays.Set(i, origin.data(), lighting_.to_sun.data(), 0, 1000);
+        sun_rays.Set(i, origin.data(), lighting_.to_sun.data(), 0, kSunReachM);
         any_sun = true;
       }
     }

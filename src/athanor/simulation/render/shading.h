@@ -11,6 +11,8 @@
 
 namespace athanor {
 
+inline constexpr float kSunReachM = 1500;  // what is farther casts no shadow
+
 // Which lamps can reach a place: a grid over the ground plan.
 class LampGrid {
  public:
@@ -52,8 +54,6 @@ class Shader {
  public:
   Shader(const RayWorld& world, const Lighting& lighting);
 
-  const RayWorld& world() const { return world_; }
-  const Lighting& lighting() const { return lighting_; }
   bool has_sun() const { return has_sun_; }
   bool has_lamps() const { return !lighting_.lamps.empty(); }
 

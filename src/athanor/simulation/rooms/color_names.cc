@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "athanor/base/error.h"
+#include "athanor/simulation/render/sensor_effects.h"
 
 namespace athanor {
 namespace {
@@ -28,11 +29,6 @@ constexpr Anchor kAnchors[] = {
     {"grey", 125, 125, 125},     {"grey", 90, 92, 95},        {"grey", 170, 172, 174},
     {"black", 22, 22, 24},       {"black", 42, 42, 44},
 };
-
-float Linear(float srgb) {
-  const float c = srgb / 255;
-  return c <= 0.04045f ? c / 12.92f : std::pow((c + 0.055f) / 1.055f, 2.4f);
-}
 
 // CIE L*a*b* under D65.
 Eigen::Vector3f Lab(const Eigen::Vector3f& rgb) {
@@ -59,7 +55,7 @@ const std::vector<std::string>& ColorNames() {
 }
 
 Eigen::Vector3f LinearFromSrgb(float r, float g, float b) {
-  return {Linear(r), Linear(g), Linear(b)};
+  return {DecodeSrgb(r), DecodeSrgb(g), DecodeSrgb(b)};
 }
 
 std::string ColorName(const Eigen::Vector3f& linear) {
@@ -86,7 +82,7 @@ Eigen::Vector3f RandomColor(std::string_view name, Random& random) {
   // The jitter shrinks until the name is right; without any, the anchor is its own nearest.
   for (float spread = 14; spread > 0.5f; spread *= 0.7f) {
     const auto channel = [&](float value) {
-      return Linear(std::clamp(value + random.Uniform(-spread, spread), 6.0f, 248.0f));
+      return DecodeSrgb(std::clamp(value + random.Uniform(-spread, spread), 6.0f, 248.0f));
     };
     const float r = channel(anchor.r), g = channel(anchor.g), b = channel(anchor.b);
     const Eigen::Vector3f color(r, g, b);

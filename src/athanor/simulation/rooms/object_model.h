@@ -54,7 +54,9 @@ struct ObjectModel {
 struct ObjectKind {
   std::string name;  // "mug"
   std::vector<std::string> synonyms;
-  std::string category;  // "furniture", "tableware", "electronics", "toy", "food", "household"
+  // "furniture", "fixture", "tableware", "electronics", "toy", "food", "clothing", "household",
+  // "decoration".
+  std::string category;
   std::vector<Stand> stands;
   std::vector<std::string> affordances;  // "to drink from"
   std::vector<std::string> parts;        // names that its makers may use

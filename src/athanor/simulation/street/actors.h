@@ -31,7 +31,6 @@ struct ActorModel {
   // one that gives the actor its colour.
   std::vector<Mesh> meshes;
   bool stands = false;
-  int num_phases() const { return static_cast<int>(meshes.size()) - (stands ? 1 : 0); }
   // Metres that the actor covers in one cycle of phases.
   float cycle_m = 1;
   std::string category;  // in nuScenes' words: "vehicle.car", "animal"

@@ -86,12 +86,14 @@ StreetScene::StreetScene(const TrafficNetwork& network, TrafficLog traffic, Stre
     options.around.push_back(traffic_.WorldFromEgo(t).translation.head<2>());
   }
   for (const TrafficActor& actor : traffic_.actors) {
-    if (!FollowsGround(actor.actor_class)) continue;
+    // Who drives keeps to the lanes, which are free anyway; who is parked may stand beside them.
+    if (!FollowsGround(actor.actor_class) && !actor.parked) continue;
+    const double margin = actor.parked ? 0.2 : 0.5;
     for (size_t i = 0; i < actor.states.size(); i += 4) {
       const ActorState& state = actor.states[i];
       TownBuilding taken;
       taken.center_m = state.center_m.head<2>();
-      taken.half_m = actor.size_m.head<2>() / 2 + Vector2d::Constant(0.5);
+      taken.half_m = actor.size_m.head<2>() / 2 + Vector2d::Constant(margin);
       taken.yaw_rad = state.yaw_rad;
       options.keep_free.push_back(taken);
     }
@@ -115,7 +117,7 @@ StreetScene::StreetScene(const TrafficNetwork& network, TrafficLog traffic, Stre
     models[i] = BuildActor(look);
     if (!HasLamps(actor)) return;
     for (const ActorState& state : actor.states) {
-      const int lamps = LampsOf(state);
+      const int lamps = LampsOf(actor.actor_class, state);
       // As it blinks, its indicators are dark half of the time.
       for (const int shine : {lamps, lamps & 1}) {
         if (shine == 0 || lamp_models[i][shine]) continue;
@@ -151,8 +153,10 @@ StreetScene::StreetScene(const TrafficNetwork& network, TrafficLog traffic, Stre
   MeasureGround();
 }
 
-int StreetScene::LampsOf(const ActorState& state) {
-  return (state.brake_light ? 1 : 0) | (state.blink_left ? 2 : 0) | (state.blink_right ? 4 : 0);
+int StreetScene::LampsOf(ActorClass actor_class, const ActorState& state) {
+  const bool has_indicators = actor_class == ActorClass::kCar || actor_class == ActorClass::kVan;
+  return (state.brake_light ? 1 : 0) | (has_indicators && state.blink_left ? 2 : 0) |
+         (has_indicators && state.blink_right ? 4 : 0);
 }
 
 void StreetScene::MeasureGround() {
@@ -240,7 +244,8 @@ std::vector<MeshInstance> StreetScene::InstancesAt(double time_s) const {
       const int state =
           std::clamp(at - source.first_step, 0, static_cast<int>(source.states.size()) - 1);
       const bool bright = std::fmod(kBlinks_hz * time_s + 0.37 * i, 1.0) < 0.5;
-      const int mesh = actor.lamp_meshes[LampsOf(source.states[state]) & (bright ? 7 : 1)];
+      const int mesh =
+          actor.lamp_meshes[LampsOf(source.actor_class, source.states[state]) & (bright ? 7 : 1)];
       if (mesh >= 0) instance.mesh = mesh;
     }
     instance.world_from_mesh = box->frame_from_box;

@@ -47,7 +47,7 @@ class StreetScene {
  private:
   // Which lamps shine: 1 brake, 2 left indicator, 4 right indicator.
   static constexpr int kNumLamps = 8;
-  static int LampsOf(const ActorState& state);
+  static int LampsOf(ActorClass actor_class, const ActorState& state);
   struct Actor {
     std::string category;
     std::vector<int> meshes;  // of the world; the last is for standing when `stands`

@@ -253,12 +253,14 @@ class SceneMaker {
         const Vector3d normal = instance.world_from_mesh.rotation * point.normal.cast<double>();
         const Vector3d way = at - eye;
         if (normal.dot(way) >= 0) continue;
+        // What lies outside the picture counts as hidden: a corner of an actor in a picture's edge
+        // says less than the whole of it in another.
+        ++facing;
         const std::optional<Vector2d> pixel = camera.Project(camera_from_world * at);
         if (!pixel || pixel->x() < 0 || pixel->y() < 0 || pixel->x() >= camera.width_px ||
             pixel->y() >= camera.height_px) {
           continue;
         }
-        ++facing;
         const RayHit hit = world.Cast(eye.cast<float>(), way.normalized().cast<float>(),
                                       static_cast<float>(way.norm()) + 0.3f);
         visible += hit.object == instance.object ? 1 : 0;
@@ -266,10 +268,8 @@ class SceneMaker {
       if (facing == 0) return;
       Seen& seen = seen_[frame][actor];
       seen.in_view = seen.in_view || visible > 0;
-      // A corner of an actor in a picture's edge says less than the whole of it in another.
-      const float share = static_cast<float>(visible) / static_cast<float>(facing) *
-                          std::min(1.0f, static_cast<float>(facing) / (0.25f * kSurfacePoints));
-      seen.visible = std::max(seen.visible, share);
+      seen.visible =
+          std::max(seen.visible, static_cast<float>(visible) / static_cast<float>(facing));
     });
   }
 

@@ -21,7 +21,6 @@ class SolidBuilder {
   uint16_t AddMaterial(const SurfaceMaterial& material);
   // Primitives from now on have this material and belong to the part of this name.
   void Use(uint16_t material, std::string_view part);
-  uint16_t material() const { return material_; }
 
   // `size` along x, y, z, turned by `yaw_rad` about z through its middle.
   void Box(const Eigen::Vector3f& center, const Eigen::Vector3f& size, float yaw_rad = 0);

@@ -56,8 +56,8 @@ struct StreetReport {
 //
 // num_lidar_pts counts the points of the written key sweep that lie in the box at the key frame's
 // time. Boxes: every actor within 80 m, from the first to the last key frame in which a sensor got
-// anything of it. Visibility: share of 48 points on the actor's surface, those that face a camera
-// and lie in its picture, that no other surface hides, the best camera counting.
+// anything of it. Visibility: of 48 points on the actor's surface, those that face a camera: the
+// share that lies in its picture with nothing before it, the best camera counting.
 // Throws Error (SUMO missing, bad network, folder of other options, options out of range).
 StreetReport SimulateStreets(const StreetOptions& options, const std::filesystem::path& folder);
 

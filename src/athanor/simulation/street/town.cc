@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 #include "athanor/base/error.h"
@@ -40,7 +41,7 @@ class TownBuilder {
     }
     for (const int i : lanes_) {
       const RoadLane& lane = roads.lanes[i];
-      ground_z_ = std::min(ground_z_, lane.shape.front().z());
+      for (const Vector3d& point : lane.shape) ground_z_ = std::min(ground_z_, point.z());
       if (lane.kind == LaneKind::kWalkingArea) {
         map_.MarkPolygon(lane.shape, 0.3, GroundMap::kSidewalk);
       } else {
@@ -48,6 +49,7 @@ class TownBuilder {
                       lane.kind == LaneKind::kSidewalk ? GroundMap::kSidewalk : GroundMap::kRoad);
       }
     }
+    if (lanes_.empty()) ground_z_ = 0;
     for (const int i : junctions_) {
       map_.MarkPolygon(roads.junctions[i].shape, 0.3, GroundMap::kRoad);
     }
@@ -130,7 +132,7 @@ class TownBuilder {
         for (const int lane : roads_.edges[edge].lanes) width += roads_.lanes[lane].width_m;
         half_width = std::max(half_width, width / 2);
       }
-      AddIsland(roundabout, half_width, &island);
+      AddIsland(roundabout, half_width, ground_z_, &island);
       islands_.push_back(roundabout.center_m);
       island_radius_.push_back(roundabout.radius_m - half_width - 0.8);
     }
@@ -422,7 +424,7 @@ class TownBuilder {
       block.half_m = {random.Uniform(8, 26), random.Uniform(6, 14)};
       block.yaw_rad = random.Uniform(0, 6.28f);
       block.height_m = random.Uniform() < 0.15f ? random.Uniform(25, 60) : random.Uniform(7, 18);
-      AddDistantBuilding(block, &random, &skyline);
+      AddDistantBuilding(block, ground_z_ - 1, &random, &skyline);
     }
     PlaceBuilt(std::move(skyline), TownPart::kBuilding);
   }
@@ -431,7 +433,7 @@ class TownBuilder {
   const TownOptions& options_;
   GroundMap map_;
   Town town_;
-  double ground_z_ = 0;
+  double ground_z_ = std::numeric_limits<double>::infinity();  // of the lowest road
   std::vector<int> lanes_, junctions_;
   std::vector<Vector2d> islands_;
   std::vector<double> island_radius_;

@@ -50,12 +50,14 @@ struct RoadBuilders {
 void AddRoads(const RoadNetwork& roads, const std::vector<int>& lanes,
               const std::vector<int>& junctions, const RoadBuilders& out);
 // The raised middle of a roundabout.
-void AddIsland(const Roundabout& roundabout, double lanes_half_width_m, MeshBuilder* out);
+void AddIsland(const Roundabout& roundabout, double lanes_half_width_m, double ground_z,
+               MeshBuilder* out);
 
 // A house whose front looks along -y of its own frame, in the world frame.
 void AddBuilding(const TownBuilding& building, double ground_z, Random* random, MeshBuilder* out);
 // Far away: a plain block.
-void AddDistantBuilding(const TownBuilding& building, Random* random, MeshBuilder* out);
+void AddDistantBuilding(const TownBuilding& building, double ground_z, Random* random,
+                        MeshBuilder* out);
 
 // Standing on the origin. The first material of trees and hedges is that of the leaves.
 Mesh TreeMesh(int kind, Random* random);

@@ -355,7 +355,8 @@ void AddRoads(const RoadNetwork& roads, const std::vector<int>& lanes,
   }
 }
 
-void AddIsland(const Roundabout& roundabout, double lanes_half_width_m, MeshBuilder* out) {
+void AddIsland(const Roundabout& roundabout, double lanes_half_width_m, double ground_z,
+               MeshBuilder* out) {
   const auto radius = static_cast<float>(roundabout.radius_m - lanes_half_width_m - 0.4);
   if (radius < 0.6f) return;
   SurfaceMaterial kerb;
@@ -367,7 +368,7 @@ void AddIsland(const Roundabout& roundabout, double lanes_half_width_m, MeshBuil
   grass.pattern = SurfaceMaterial::Pattern::kGrass;
   grass.lidar_reflectance = 0.45f;
   const Vector3f base(static_cast<float>(roundabout.center_m.x()),
-                      static_cast<float>(roundabout.center_m.y()), 0);
+                      static_cast<float>(roundabout.center_m.y()), static_cast<float>(ground_z));
   out->UseMaterial(kerb);
   out->BeginPart("kerb");
   out->AddLathe(

@@ -7,6 +7,7 @@
 
 #include "athanor/base/test_util.h"
 #include "athanor/simulation/mesh_builder.h"
+#include "athanor/simulation/street/scene.h"
 #include "athanor/simulation/street/town_parts.h"
 
 namespace athanor {
@@ -149,6 +150,66 @@ TEST(Town, TheSameSeedIsTheSameTown) {
   for (size_t i = 0; i < a.instances.size(); ++i) {
     EXPECT_EQ(a.instances[i].world_from_mesh.translation,
               b.instances[i].world_from_mesh.translation);
+  }
+}
+
+// A network's elevation lifts all of the town.
+TEST(Town, StandsAsHighAsItsRoads) {
+  RoadNetwork roads = Crossroads();
+  roads.roundabouts.push_back({{roads.FindEdge("east_in")}, {}, {40, 40}, 15});
+  const Town flat = BuildTown(roads, Around(6));
+  for (const double height : {50.0, -20.0}) {
+    RoadNetwork high = roads;
+    for (RoadLane& lane : high.lanes) {
+      for (Vector3d& point : lane.shape) point.z() += height;
+    }
+    for (RoadJunction& junction : high.junctions) {
+      for (Vector3d& point : junction.shape) point.z() += height;
+    }
+    const Town town = BuildTown(high, Around(6));
+    ASSERT_EQ(town.instances.size(), flat.instances.size());
+    const auto range = [](const Town& of, size_t i) {
+      double low = 1e9, high = -1e9;
+      for (const Eigen::Vector3f& vertex : of.meshes[of.instances[i].mesh].vertices) {
+        const double z = (of.instances[i].world_from_mesh * vertex.cast<double>()).z();
+        low = std::min(low, z);
+        high = std::max(high, z);
+      }
+      return Vector2d(low, high);
+    };
+    for (size_t i = 0; i < flat.instances.size(); ++i) {
+      EXPECT_LT((range(town, i) - range(flat, i) - Vector2d::Constant(height)).norm(), 1e-3)
+          << "part " << flat.instances[i].object;
+    }
+  }
+}
+
+// Parked cars stand where the network has no lane, too.
+TEST(StreetScene, NoHouseStandsOnAParkedCar) {
+  TrafficNetwork network;
+  network.roads = Crossroads();
+  TrafficLog log;
+  log.num_steps = 2;
+  log.actors.resize(1);
+  log.actors[0].id = "ego";
+  log.actors[0].size_m = {4.5, 1.8, 1.5};
+  log.actors[0].states.resize(2);
+  const auto town_of = [&] {
+    return StreetScene(network, log, StreetWeather::kSun, TownOptions(), 3).town().buildings;
+  };
+  const std::vector<TownBuilding> before = town_of();
+  ASSERT_GT(before.size(), 3u);
+  for (const TownBuilding& building : before) {
+    TrafficActor car;
+    car.id = StrCat("car-", log.actors.size());
+    car.size_m = {4.5, 1.8, 1.5};
+    car.parked = true;
+    car.states.resize(1);
+    car.states[0].center_m = {building.center_m.x(), building.center_m.y(), 0.75};
+    log.actors.push_back(car);
+  }
+  for (const TownBuilding& building : town_of()) {
+    for (const TownBuilding& car : before) EXPECT_GT(DistanceTo(building, car.center_m), 0.9);
   }
 }
 

@@ -117,8 +117,6 @@ void AddBuilding(const TownBuilding& building, double ground_z, Random* random, 
     const int floors = std::max(1, static_cast<int>(eaves / 2.7f));
     const int columns = std::max(2, static_cast<int>(w / 2.6f));
     const int door = static_cast<int>(random->Below(static_cast<uint32_t>(columns)));
-    SurfaceMaterial lit = glass;
-    lit.color = {0.9f, 0.7f, 0.4f};
     for (int f = 0; f < floors; ++f) {
       for (int i = 0; i < columns; ++i) {
         const float x = -w / 2 + w * (static_cast<float>(i) + 0.5f) / static_cast<float>(columns);
@@ -162,10 +160,11 @@ void AddBuilding(const TownBuilding& building, double ground_z, Random* random, 
   out->Pop();
 }
 
-void AddDistantBuilding(const TownBuilding& building, Random* random, MeshBuilder* out) {
+void AddDistantBuilding(const TownBuilding& building, double ground_z, Random* random,
+                        MeshBuilder* out) {
   const auto h = static_cast<float>(building.height_m);
   out->Push(Vector3f(static_cast<float>(building.center_m.x()),
-                     static_cast<float>(building.center_m.y()), -1),
+                     static_cast<float>(building.center_m.y()), static_cast<float>(ground_z)),
             static_cast<float>(building.yaw_rad));
   out->UseMaterial(
       Patterned(DrawWall(random), {0.06f, 0.08f, 0.1f}, Pattern::kWindows, 0.32f, 0.4f));

@@ -7,6 +7,7 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/random.h"
+#include "athanor/simulation/traffic/xml.h"
 
 namespace athanor {
 namespace {
@@ -99,7 +100,7 @@ double Between(Random* random, const double (&range)[2]) {
   return range[0] + (range[1] - range[0]) * random->Uniform();
 }
 
-void WriteTypes(std::ostream& out, Random* random) {
+void WriteVehicleTypes(std::ostream& out, Random* random) {
   for (const TypeRange& range : kTypes) {
     for (int i = 0; i < range.count; ++i) {
       const double impatience = random->Uniform(0, 0.6f), sigma = random->Uniform(0.1f, 0.5f);
@@ -119,9 +120,15 @@ void WriteTypes(std::ostream& out, Random* random) {
           << (range.actor_class == ActorClass::kBicycle ? "right" : "center") << "\"/>\n";
     }
   }
+}
+
+// Walkers come to the demand of a user's configuration too, whose ids are not like these.
+constexpr char kWalkerType[] = "athanor.pedestrian.", kWalker[] = "athanor.p";
+
+void WriteWalkerTypes(std::ostream& out, Random* random) {
   for (int i = 0; i < kPedestrianTypes; ++i) {
     const bool child = i == 0;
-    out << "  <vType id=\"pedestrian." << i << "\" vClass=\"pedestrian\" length=\""
+    out << "  <vType id=\"" << kWalkerType << i << "\" vClass=\"pedestrian\" length=\""
         << random->Uniform(0.45f, 0.7f) << "\" width=\"" << random->Uniform(0.45f, 0.7f)
         << "\" height=\"" << (child ? random->Uniform(1.05f, 1.4f) : random->Uniform(1.52f, 1.95f))
         << "\" maxSpeed=\"" << random->Uniform(0.9f, 1.8f)
@@ -185,7 +192,8 @@ std::string MakeDemand(const RoadNetwork& roads, const TrafficOptions& options, 
   Random random(MixBits(static_cast<uint64_t>(options.seed)) ^ 0x64656d616e64);
   std::ostringstream out;
   out << std::fixed << std::setprecision(2) << "<routes>\n";
-  WriteTypes(out, &random);
+  if (vehicles) WriteVehicleTypes(out, &random);
+  WriteWalkerTypes(out, &random);
 
   // The rim: edges that nothing but their own other direction leads to, or on from.
   std::vector<int> incoming(roads.junctions.size()), outgoing(roads.junctions.size());
@@ -262,8 +270,9 @@ std::string MakeDemand(const RoadNetwork& roads, const TrafficOptions& options, 
       if (to == from) continue;
       std::ostringstream text;
       text << std::fixed << std::setprecision(2) << "  <trip id=\"v" << number++ << "\" type=\""
-           << pick_type(bicycle) << "\" depart=\"" << time << "\" from=\"" << roads.edges[from].id
-           << "\" to=\"" << roads.edges[to].id << "\" departLane=\"best\" departSpeed=\"max\"/>\n";
+           << pick_type(bicycle) << "\" depart=\"" << time << "\" from=\""
+           << XmlEscape(roads.edges[from].id) << "\" to=\"" << XmlEscape(roads.edges[to].id)
+           << "\" departLane=\"best\" departSpeed=\"max\"/>\n";
       departures.push_back({time, text.str()});
     }
   };
@@ -277,10 +286,11 @@ std::string MakeDemand(const RoadNetwork& roads, const TrafficOptions& options, 
       const double time = begin_s + (end_s - begin_s) * random.Uniform();
       const int from = Draw(walks, &random), to = Draw(walks, &random);
       std::ostringstream text;
-      text << std::fixed << std::setprecision(2) << "  <person id=\"p" << i
-           << "\" type=\"pedestrian." << random.Below(kPedestrianTypes) << "\" depart=\"" << time
-           << "\" departPos=\"random\"><walk from=\"" << roads.edges[from].id << "\" to=\""
-           << roads.edges[to].id << "\" arrivalPos=\"random\"/></person>\n";
+      text << std::fixed << std::setprecision(2) << "  <person id=\"" << kWalker << i
+           << "\" type=\"" << kWalkerType << random.Below(kPedestrianTypes) << "\" depart=\""
+           << time << "\" departPos=\"random\"><walk from=\"" << XmlEscape(roads.edges[from].id)
+           << "\" to=\"" << XmlEscape(roads.edges[to].id)
+           << "\" arrivalPos=\"random\"/></person>\n";
       departures.push_back({time, text.str()});
     }
   }

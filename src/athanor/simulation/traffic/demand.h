@@ -9,9 +9,10 @@
 
 namespace athanor {
 
-// Types of vehicles and walkers of varied size, speed and temper; their ids are "CLASS.NUMBER"
-// ("van.3"). Trips between the rims of the network, walks between edges with sidewalks. With
-// `vehicles` false: walkers only.
+// Types of vehicles and walkers of varied size, speed and temper; those of vehicles have ids
+// "CLASS.NUMBER" ("van.3"). Trips between the rims of the network, walks between edges with
+// sidewalks. With `vehicles` false (a user's own drive): walkers only, whose ids and types begin
+// with "athanor.".
 std::string MakeDemand(const RoadNetwork& roads, const TrafficOptions& options, double begin_s,
                        double end_s, bool vehicles);
 

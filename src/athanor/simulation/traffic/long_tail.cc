@@ -103,6 +103,10 @@ double LongTailPlanner::Length(int edge) const {
   return LineLength(roads_.lanes[roads_.edges[edge].lanes.back()].shape);
 }
 
+double LongTailPlanner::SumoMetres(int edge) const {
+  return roads_.lanes[roads_.edges[edge].lanes.back()].length_m / std::max(Length(edge), 1e-3);
+}
+
 bool LongTailPlanner::NearEgo(const Vector3d& place, double within_m) const {
   for (size_t step = 0; step < ego_.size(); step += 10) {
     if ((ego_[step].center_m - place).head<2>().norm() < within_m) return true;

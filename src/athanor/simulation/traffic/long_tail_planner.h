@@ -44,6 +44,8 @@ class LongTailPlanner {
 
   void FindNearEdges();
   double Length(int edge) const;
+  // SUMO's metres along an edge per metre of its centre line.
+  double SumoMetres(int edge) const;
   bool NearEgo(const Eigen::Vector3d& place, double within_m) const;
   // A place beside the road, `offset_m` beyond its outermost lane, on the edge's right side.
   Eigen::Vector3d Beside(const RoadSection& section, double offset_m) const;

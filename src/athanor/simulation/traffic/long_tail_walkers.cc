@@ -57,10 +57,8 @@ void LongTailPlanner::AddCrosser(TrafficActor actor, const Crossing& crossing,
 void LongTailPlanner::AddStop(const Encounter& encounter, const RoadSection& section,
                               double begin_s, double end_s, double half_width_m) {
   const auto add = [&](int edge, double s) {
-    const RoadLane& lane = roads_.lanes[roads_.edges[edge].lanes.back()];
-    const double scale = lane.length_m / std::max(LineLength(lane.shape), 1e-3);
-    plan_.hazards.push_back(
-        {edge, std::max(0.1, (s - half_width_m) * scale), 0, begin_s, end_s, 0});
+    const double position = std::max(0.1, (s - half_width_m) * SumoMetres(edge));
+    plan_.hazards.push_back({edge, position, 0, begin_s, end_s, 0});
   };
   add(encounter.edge, encounter.position_m);
   if (section.other_edge >= 0) add(section.other_edge, section.other_position_m);
@@ -97,18 +95,9 @@ void LongTailPlanner::SmallWheels() {
   if (draw < 0.4f) {
     AddWalkers(
         [&](const std::vector<Vector3d>& ground, double yaw) {
-          TrafficActor person = NewActor(ActorClass::kPedestrian, PersonSize());
-          TrafficActor stroller = NewActor(ActorClass::kStroller, {Range(0.85, 1.05), 0.6, 1.02});
-          person.group = stroller.group = group_++;
-          AddMoving(std::move(person), ground, yaw);
-          const TrafficActor& pusher = plan_.actors.back();
-          for (const ActorState& state : pusher.states) {
-            ActorState pushed = state;
-            pushed.center_m += Ahead(state.yaw_rad) * 0.9;
-            pushed.center_m.z() += (stroller.size_m.z() - pusher.size_m.z()) / 2;
-            stroller.states.push_back(pushed);
-          }
-          plan_.actors.push_back(std::move(stroller));
+          // The box holds who pushes it too.
+          AddMoving(NewActor(ActorClass::kStroller, {Range(1.25, 1.45), 0.62, Range(1.52, 1.92)}),
+                    ground, yaw);
         },
         Range(0.9, 1.3));
   } else {

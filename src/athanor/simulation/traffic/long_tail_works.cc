@@ -21,9 +21,9 @@ void LongTailPlanner::AddIntrusion(const Encounter& encounter, double begin_m, d
     plan_.intrusions.push_back({lane, begin_m, end_m, shift_m});
     break;
   }
-  const double before = 12;
-  plan_.hazards.push_back({encounter.edge, std::max(1.0, begin_m - before),
-                           end_m - begin_m + 2 * before, -1e6, 1e6, Range(4.5, 7)});
+  const double before = 12, scale = SumoMetres(encounter.edge);
+  plan_.hazards.push_back({encounter.edge, std::max(1.0, (begin_m - before) * scale),
+                           (end_m - begin_m + 2 * before) * scale, -1e6, 1e6, Range(4.5, 7)});
 }
 
 void LongTailPlanner::RoadWorks() {

@@ -11,8 +11,11 @@
 #include "athanor/base/files.h"
 #include "athanor/base/random.h"
 #include "athanor/base/test_util.h"
+#include "athanor/simulation/traffic/demand.h"
+#include "athanor/simulation/traffic/long_tail.h"
 #include "athanor/simulation/traffic/traffic_test_util.h"
 #include "athanor/simulation/traffic/trajectories.h"
+#include "athanor/simulation/traffic/xml.h"
 
 namespace athanor {
 namespace {
@@ -220,6 +223,10 @@ TEST_F(TrafficTest, NothingOfOursStandsWhereOthersWalk) {
     for (size_t i = 0; i < log.actors.size(); ++i) {
       const TrafficActor& thing = log.actors[i];
       ++count[thing.actor_class];
+      // Strollers have the box of who pushes them.
+      if (thing.actor_class == ActorClass::kStroller) {
+        EXPECT_GT(thing.size_m.z(), 1.5);
+      }
       const bool stands = thing.parked || thing.actor_class == ActorClass::kBicycleRack ||
                           thing.actor_class == ActorClass::kPushable;
       if (!stands) continue;
@@ -244,6 +251,7 @@ TEST_F(TrafficTest, NothingOfOursStandsWhereOthersWalk) {
   EXPECT_GT(count[ActorClass::kBicycleRack], 3);
   EXPECT_GT(count[ActorClass::kPushable], 3);
   EXPECT_GT(count[ActorClass::kSheep], 3);
+  EXPECT_GT(count[ActorClass::kStroller], 3);
   EXPECT_GT(works_count[ActorClass::kConstructionVehicle], 0);
 }
 
@@ -261,6 +269,23 @@ TEST_F(TrafficTest, SlowBolognaRunsItsOwnDemand) {
   }));
   EXPECT_FALSE(log.lights.empty());
   EXPECT_EQ(RunTraffic(network, options).Hash(), log.Hash());
+}
+
+TEST_F(TrafficTest, WalkersJoinAUsersOwnDemand) {
+  const TrafficNetwork made = Make("roundabout");
+  TrafficOptions options = Quick();
+  // A user who calls all as we do but for the prefix.
+  std::string own = MakeDemand(made.roads, options, 0, 120, true);
+  for (size_t at = 0; (at = own.find("athanor.", at)) != own.npos;) own.erase(at, 8);
+  WriteFile(folder_.path() / "own.net.xml", ReadFile(made.roads.path));
+  WriteFile(folder_.path() / "own.rou.xml", own);
+  WriteFile(folder_.path() / "own.sumocfg",
+            "<configuration><input><net-file value=\"own.net.xml\"/>"
+            "<route-files value=\"own.rou.xml\"/></input></configuration>");
+  const TrafficLog log = RunTraffic(LoadNetwork(folder_.path() / "own.sumocfg"), options);
+  int ours = 0;
+  for (const TrafficActor& actor : log.actors) ours += actor.id.rfind("athanor.p", 0) == 0;
+  EXPECT_GT(ours, 0);
 }
 
 TEST_F(TrafficTest, SaysWhyItCannotRun) {
@@ -316,6 +341,60 @@ TEST(TrafficLog, InterpolatesAndPlacesTheRearAxle) {
   EXPECT_FALSE(log.StateAt(0, 0.25).has_value());
   EXPECT_FALSE(log.StateAt(0, -0.01).has_value());
   EXPECT_NEAR(log.BoxAt(0, 0.1)->frame_from_box.translation.x(), 11, 1e-9);
+}
+
+// A street of one lane, drawn half as long as SUMO takes it to be.
+RoadNetwork HalfDrawnStreet(const std::string& id) {
+  return ParseRoadNetwork(
+      StrCat("<net><edge id=\"", id, "\" from=\"a\" to=\"b\">",
+             "<lane id=\"w\" index=\"0\" allow=\"pedestrian\" speed=\"1\" length=\"400\" "
+             "shape=\"0,-4 200,-4\"/>"
+             "<lane id=\"d\" index=\"1\" disallow=\"pedestrian\" speed=\"14\" length=\"400\" "
+             "shape=\"0,0 200,0\"/></edge>"
+             "<junction id=\"a\" type=\"dead_end\" x=\"0\" y=\"0\" incLanes=\"\" intLanes=\"\"/>"
+             "<junction id=\"b\" type=\"dead_end\" x=\"200\" y=\"0\" incLanes=\"\" intLanes=\"\"/>"
+             "</net>"),
+      "street");
+}
+
+TEST(Demand, IdsAreEscaped) {
+  TrafficOptions options;
+  options.pedestrians = 50;
+  const RoadNetwork roads = HalfDrawnStreet("x");
+  RoadNetwork odd = roads;
+  odd.edges[0].id = "A&B \"<1>\"";
+  odd.edges.push_back(odd.edges[0]);
+  int walks = 0;
+  VisitXml(MakeDemand(odd, options, 0, 60, true), "demand", [&](const XmlElement& element) {
+    if (element.name() != "walk") return;
+    ++walks;
+    EXPECT_EQ(element.Text("from"), odd.edges[0].id);
+    EXPECT_EQ(element.Text("to"), odd.edges[0].id);
+  });
+  EXPECT_GT(walks, 10);
+}
+
+TEST(LongTail, HazardsLieInSumosMetres) {
+  const RoadNetwork roads = HalfDrawnStreet("x");
+  TrafficOptions options;
+  options.dogs = options.jaywalkers = options.sheep = options.road_works = 0;
+  options.cargo = 20;
+  std::vector<ActorState> ego(151);
+  for (size_t i = 0; i < ego.size(); ++i) {
+    ego[i].center_m.x() = static_cast<double>(i);
+    ego[i].speed_mps = 10;
+    ego[i].lane = 1;
+  }
+  Random random(5);
+  const LongTailPlan plan =
+      PlanLongTail(roads, options, ego, static_cast<int>(ego.size()), &random);
+  ASSERT_GE(plan.hazards.size(), 3u);
+  ASSERT_EQ(plan.hazards.size(), plan.intrusions.size());
+  for (size_t i = 0; i < plan.hazards.size(); ++i) {
+    const LaneIntrusion& blocked = plan.intrusions[i];
+    EXPECT_NEAR(plan.hazards[i].position_m, std::max(1.0, 2 * (blocked.begin_m - 12)), 1e-6);
+    EXPECT_NEAR(plan.hazards[i].length_m, 2 * (blocked.end_m - blocked.begin_m + 24), 1e-6);
+  }
 }
 
 TEST(Trajectories, LaneJumpBecomesASmoothWay) {
