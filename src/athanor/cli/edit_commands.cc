@@ -130,6 +130,25 @@ void WriteFields(const fs::path& old_scene, const fs::path& new_scene, const Row
   }
 }
 
+// Gives a scene with another one behind it the features of both, as far as they have any.
+void WriteFieldsOfBoth(const OpenedScene& scene, const OpenedScene& other,
+                       const fs::path& new_scene) {
+  std::error_code error;
+  for (const char* tag : {"", "3d"}) {
+    const fs::path first = SemanticFieldPath(scene.file, tag);
+    const fs::path second = SemanticFieldPath(other.file, tag);
+    if (!fs::exists(first, error)) continue;
+    SemanticField field = ReadSemanticField(first);
+    if (fs::exists(second, error)) {
+      field = field.Append(ReadSemanticField(second));
+    } else {
+      field = field.AppendUnseen(other.cloud.size());
+    }
+    field.scene_hash = SceneFileHash(new_scene);
+    WriteSemanticField(SemanticFieldPath(new_scene, tag), field);
+  }
+}
+
 Rows AllRows(int64_t n) {
   Rows rows(n);
   std::iota(rows.begin(), rows.end(), 0);
@@ -314,18 +333,20 @@ CommandAction SetUpEditInsert(CLI::App& app) {
     const Eigen::Vector3d axis = ParseVector("--axis", options->axis);
     if (axis.norm() == 0) throw UsageError("--axis: expected a direction, found 0,0,0");
     const OpenedScene scene = OpenScene(arguments->scene, true, arguments->time);
-    GaussianCloud inserted = OpenScene(*other, false).cloud;
+    const OpenedScene added = OpenScene(*other, false);
+    GaussianCloud inserted = added.cloud;
     Rows rows = AllRows(inserted.size());
     TransformGaussians(
         {options->scale,
-         Eigen::Quaterniond(Eigen::AngleAxisd(options->degrees * M_PI / 180, axis.normalized())),
+         Eigen::AngleAxisd(options->degrees * M_PI / 180, axis.normalized()).toRotationMatrix(),
          ParseVector("--at", options->at)},
-        rows, &inserted);
+        &inserted);
     GaussianCloud edited = scene.cloud;
     AppendScene(inserted, &edited);
     std::iota(rows.begin(), rows.end(), scene.cloud.size());
     arguments->Write(scene, edited, edited, rows,
                      CountText("inserted", rows.size(), edited.size()));
+    WriteFieldsOfBoth(scene, added, arguments->out);
     return 0;
   };
 }

@@ -1,4 +1,5 @@
 // athanor edit ..., from outside.
+#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,6 +10,7 @@
 #include "athanor/cli/cli_test_util.h"
 #include "athanor/datasets/gaussian_cloud.h"
 #include "athanor/media/image.h"
+#include "athanor/scenes/semantics/semantic_field.h"
 
 namespace athanor {
 namespace {
@@ -43,6 +45,14 @@ TEST(EditTest, RemovesKeepsMovesAndInserts) {
   const fs::path folder = TestFolder("edit"), path = WriteScene(folder);
   const std::string scene = path.string(), box = "0.5,-1,-1,1,1,1";
   const auto out = [&](const char* name) { return (folder / name).string(); };
+  SemanticField features;
+  features.features = FeatureTable::FromRows(at::randn({300, 8}));
+  features.seen = at::ones({300}, at::kByte);
+  features.agreement = at::ones({300});
+  features.max_weight = at::ones({300});
+  features.text_space = "test", features.teacher_key = "test", features.lift_mode = "weights";
+  features.scene_hash = SceneFileHash(path);
+  WriteSemanticField(SemanticFieldPath(path), features);
   const std::vector<Outcome> outcomes = ExecuteAll({
       {"edit", "remove", scene, "--box", box, "-o", out("removed.ply")},
       {"edit", "isolate", scene, "--box", box, "-o", out("isolated.spz")},
@@ -76,6 +86,14 @@ TEST(EditTest, RemovesKeepsMovesAndInserts) {
       {"edit", "insert", scene, out("isolated.spz"), "--at", "0,5,0", "-o", out("inserted.ply")});
   ASSERT_EQ(inserted.status, 0) << inserted.err;
   EXPECT_EQ(ReadGaussians(out("inserted.ply")).size(), 300 + right);
+  // What was inserted brings its features along: words find it too.
+  const SemanticField field = ReadSemanticField(SemanticFieldPath(out("inserted.ply")));
+  ASSERT_EQ(field.size(), 300 + right);
+  EXPECT_EQ(field.num_seen(), 300 + right);
+  // A scene that has none gets places that were never seen.
+  const fs::path bare = WriteScene(TestFolder("edit bare"));
+  ASSERT_EQ(Execute({"edit", "insert", scene, bare.string(), "-o", out("more.ply")}).status, 0);
+  EXPECT_EQ(ReadSemanticField(SemanticFieldPath(out("more.ply"))).num_seen(), 300);
 }
 
 TEST(EditTest, FaultsAreOneLineAndLeaveNothing) {

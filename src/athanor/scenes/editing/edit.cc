@@ -83,7 +83,7 @@ Eigen::Vector3d CenterOf(const GaussianCloud& cloud, std::span<const int64_t> ro
 
 Similarity3 AboutCenter(const Eigen::Vector3d& center, const Eigen::Quaterniond& rotation,
                         double scale, const Eigen::Vector3d& by) {
-  return {scale, rotation, center + by - scale * (rotation * center)};
+  return {scale, rotation.toRotationMatrix(), center + by - scale * (rotation * center)};
 }
 
 void Recolor(const Eigen::Vector3f& color, std::span<const int64_t> rows, GaussianCloud* cloud) {

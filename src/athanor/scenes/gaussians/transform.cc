@@ -2,8 +2,11 @@
 
 #include <Eigen/LU>
 #include <cmath>
+#include <numeric>
+#include <vector>
 
 #include "athanor/base/error.h"
+#include "athanor/base/parallel.h"
 #include "athanor/kernels/spherical_harmonics_math.h"
 
 namespace athanor {
@@ -65,29 +68,50 @@ void ShRotation::Apply(int degree, float* coefficients) const {
 
 void TransformGaussians(const Similarity3& new_from_old, std::span<const int64_t> rows,
                         GaussianCloud* cloud) {
+  const Eigen::Matrix3d& q = new_from_old.rotation;
   ATHANOR_CHECK(std::isfinite(new_from_old.scale) && new_from_old.scale > 0,
                 "scale: expected a positive number, found ", new_from_old.scale);
-  const Eigen::Quaterniond rotation = new_from_old.rotation.normalized();
-  const ShRotation turn(rotation.toRotationMatrix());
-  const float log_scale = static_cast<float>(std::log(new_from_old.scale));
-  const int k = cloud->sh_coefficients();
+  ATHANOR_CHECK((q * q.transpose() - Eigen::Matrix3d::Identity()).norm() < 1e-6,
+                "moving Gaussians: expected an orthogonal matrix");
   for (const int64_t row : rows) {
     ATHANOR_CHECK(row >= 0 && row < cloud->size(), "Gaussian ", row, " of a scene of ",
                   cloud->size());
-    Eigen::Map<Eigen::Vector3f> mean(&cloud->means[3 * row]);
-    mean = (new_from_old * mean.cast<double>()).cast<float>();
-    float* quat = &cloud->quats[4 * row];
-    const Eigen::Quaterniond turned =
-        rotation * Eigen::Quaterniond(quat[0], quat[1], quat[2], quat[3]);
-    quat[0] = static_cast<float>(turned.w());
-    quat[1] = static_cast<float>(turned.x());
-    quat[2] = static_cast<float>(turned.y());
-    quat[3] = static_cast<float>(turned.z());
-    for (int axis = 0; axis < 3; ++axis) cloud->log_scales[3 * row + axis] += log_scale;
-    for (int channel = 0; channel < 3; ++channel) {
-      turn.Apply(cloud->sh_degree, &cloud->sh[(3 * row + channel) * k]);
-    }
   }
+  // A mirror x -> -x before a rotation. An ellipsoid's axes mirror into a left-handed frame, which
+  // is the same ellipsoid as the right-handed one with its first axis reversed: quaternion
+  // (w, x, -y, -z).
+  const bool mirrored = q.determinant() < 0;
+  Eigen::Matrix3d rotation = q;
+  if (mirrored) rotation.col(0) *= -1;
+  const Eigen::Quaterniond turn(rotation);
+  const ShRotation sh_rotation(q);
+  const float log_scale = static_cast<float>(std::log(new_from_old.scale));
+  const int k = cloud->sh_coefficients();
+  constexpr int64_t kGrain = 4096;
+  ParallelFor(std::ssize(rows), kGrain, [&](int64_t begin, int64_t end) {
+    for (const int64_t row : rows.subspan(begin, end - begin)) {
+      Eigen::Map<Eigen::Vector3f> mean(&cloud->means[3 * row]);
+      mean = (new_from_old * mean.cast<double>()).cast<float>();
+      float* quat = &cloud->quats[4 * row];
+      if (mirrored) quat[2] = -quat[2], quat[3] = -quat[3];
+      const Eigen::Quaterniond turned =
+          turn * Eigen::Quaterniond(quat[0], quat[1], quat[2], quat[3]);
+      quat[0] = static_cast<float>(turned.w());
+      quat[1] = static_cast<float>(turned.x());
+      quat[2] = static_cast<float>(turned.y());
+      quat[3] = static_cast<float>(turned.z());
+      for (int axis = 0; axis < 3; ++axis) cloud->log_scales[3 * row + axis] += log_scale;
+      for (int channel = 0; channel < 3; ++channel) {
+        sh_rotation.Apply(cloud->sh_degree, &cloud->sh[(3 * row + channel) * k]);
+      }
+    }
+  });
+}
+
+void TransformGaussians(const Similarity3& new_from_old, GaussianCloud* cloud) {
+  std::vector<int64_t> rows(cloud->size());
+  std::iota(rows.begin(), rows.end(), 0);
+  TransformGaussians(new_from_old, rows, cloud);
 }
 
 }  // namespace athanor

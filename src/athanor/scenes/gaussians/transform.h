@@ -31,7 +31,8 @@ class ShRotation {
 // new = scale * (rotation * old) + translation.
 struct Similarity3 {
   double scale = 1;  // positive
-  Eigen::Quaterniond rotation = Eigen::Quaterniond::Identity();
+  // Orthogonal: a rotation, or a rotation and a mirror.
+  Eigen::Matrix3d rotation = Eigen::Matrix3d::Identity();
   Eigen::Vector3d translation = Eigen::Vector3d::Zero();
 
   Eigen::Vector3d operator*(const Eigen::Vector3d& x) const {
@@ -39,9 +40,12 @@ struct Similarity3 {
   }
 };
 
-// Applies `new_from_old` to the Gaussians `rows` of the cloud. Throws Error for a row outside the
-// cloud or a scale that is not positive.
+// Applies `new_from_old` to the Gaussians `rows` of the cloud, each named once, appearance and all:
+// a picture of the moved from the moved camera is the picture of before. Throws Error for a row
+// outside the cloud, a matrix that is not orthogonal or a scale that is not positive.
 void TransformGaussians(const Similarity3& new_from_old, std::span<const int64_t> rows,
                         GaussianCloud* cloud);
+// All of them.
+void TransformGaussians(const Similarity3& new_from_old, GaussianCloud* cloud);
 
 }  // namespace athanor

@@ -44,6 +44,33 @@ SemanticField SemanticField::TakeRows(const at::Tensor& rows) const {
   return taken;
 }
 
+SemanticField SemanticField::AppendUnseen(int64_t more) const {
+  SemanticField unseen = *this;
+  unseen.features = FeatureTable::FromRows(at::zeros({more, dimension()}));
+  unseen.seen = at::zeros({more}, at::kByte);
+  unseen.agreement = at::zeros({more});
+  unseen.max_weight = at::zeros({more});
+  return Append(unseen);
+}
+
+SemanticField SemanticField::Append(const SemanticField& other) const {
+  ATHANOR_CHECK(
+      other.text_space == text_space && other.dimension() == dimension() && other.labels == labels,
+      "features: expected those of the text space '", text_space, "', of length ", dimension(),
+      ", found '", other.text_space, "', ", other.dimension(),
+      other.labels == labels ? "" : ", with other labels");
+  SemanticField both = *this;
+  both.features =
+      FeatureTable::FromRows(at::cat({features.DecodeAll(), other.features.DecodeAll()}));
+  if (features.store() != FeatureStore::kHalf) {
+    both.features = both.features.Compress(features.store());
+  }
+  both.seen = at::cat({seen, other.seen});
+  both.agreement = at::cat({agreement, other.agreement});
+  both.max_weight = at::cat({max_weight, other.max_weight});
+  return both;
+}
+
 void SemanticField::Check(std::string_view where) const {
   const int64_t n = features.size();
   CheckColumn(seen, "seen", at::kByte, n, where);

@@ -17,7 +17,7 @@
 #include "athanor/nn/mink_unet.h"
 #include "athanor/scenes/gaussians/run_folder.h"
 #include "athanor/scenes/semantics/network/network_inputs.h"
-#include "athanor/scenes/semantics/network/scene_transform.h"
+#include "athanor/scenes/semantics/network/augment.h"
 
 namespace athanor {
 namespace {

@@ -1,17 +1,10 @@
-// Moves a whole scene of Gaussians, appearance and all: positions, rotations, sizes and the view-
-// dependent colour. A picture of the moved scene from the moved camera is the picture of the scene.
+// Scenes as training varies them: turned, mirrored, resized, bent.
 #pragma once
-
-#include <Eigen/Core>
 
 #include "athanor/base/random.h"
 #include "athanor/datasets/gaussian_cloud.h"
 
 namespace athanor {
-
-// Every point x becomes scale * q * x, q orthogonal: a rotation, or a rotation and a mirror. Throws
-// Error when q is not, or scale is not above 0.
-void TransformCloud(const Eigen::Matrix3d& q, double scale, GaussianCloud* cloud);
 
 struct AugmentOptions {
   bool rotate = true;   // +-pi/64 about x and y, any angle about z

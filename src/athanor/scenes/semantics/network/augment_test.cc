@@ -1,5 +1,5 @@
 // Moving scenes: a picture of the moved scene from the moved camera is the picture of the scene.
-#include "athanor/scenes/semantics/network/scene_transform.h"
+#include "athanor/scenes/semantics/network/augment.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -69,7 +69,7 @@ TEST(SceneTransform, PicturesStayTheSame) {
                              Eigen::AngleAxisd(2.3, Eigen::Vector3d::UnitX()))
                                 .toRotationMatrix();
   GaussianCloud moved = cloud;
-  TransformCloud(q, 1.7, &moved);
+  TransformGaussians({1.7, q}, &moved);
   const at::Tensor after = Picture(moved, q * axes, 1.7 * (q * center));
   EXPECT_LT((after - before).abs().max().item<float>(), 2e-3f);
   EXPECT_LT((after - before).abs().mean().item<float>(), 2e-5f);
@@ -82,7 +82,7 @@ TEST(SceneTransform, AMirrorGivesTheMirroredPicture) {
   const Eigen::Matrix3d axes = Eigen::Matrix3d::Identity();
   const at::Tensor before = Picture(cloud, axes, {0.3, 0.1, -4});
   GaussianCloud moved = cloud;
-  TransformCloud(Eigen::Vector3d(-1, 1, 1).asDiagonal(), 1, &moved);
+  TransformGaussians({1, Eigen::Vector3d(-1, 1, 1).asDiagonal().toDenseMatrix()}, &moved);
   const at::Tensor after = Picture(moved, axes, {-0.3, 0.1, -4}).flip({2});
   EXPECT_LT((after - before).abs().max().item<float>(), 2e-3f);
 }
@@ -111,13 +111,15 @@ TEST(SceneTransform, GoesBack) {
   const Eigen::Matrix3d q =
       Eigen::AngleAxisd(0.9, Eigen::Vector3d(1, 2, 3).normalized()).toRotationMatrix();
   GaussianCloud moved = cloud;
-  TransformCloud(q, 2, &moved);
-  TransformCloud(q.transpose(), 0.5, &moved);
+  TransformGaussians({2, q}, &moved);
+  TransformGaussians({0.5, q.transpose()}, &moved);
   for (size_t i = 0; i < cloud.means.size(); ++i) {
     EXPECT_NEAR(moved.means[i], cloud.means[i], 1e-5);
   }
   for (size_t i = 0; i < cloud.sh.size(); ++i) EXPECT_NEAR(moved.sh[i], cloud.sh[i], 1e-5);
-  EXPECT_THAT(ErrorOf([&] { TransformCloud(2 * q, 1, &moved); }),
+  EXPECT_THAT(ErrorOf([&] {
+                TransformGaussians({1, 2 * q}, &moved);
+              }),
               testing::HasSubstr("expected an orthogonal matrix"));
 }
 

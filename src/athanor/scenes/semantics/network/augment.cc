@@ -1,4 +1,4 @@
-#include "athanor/scenes/semantics/network/scene_transform.h"
+#include "athanor/scenes/semantics/network/augment.h"
 
 #include <Eigen/Dense>
 #include <algorithm>
@@ -15,44 +15,7 @@ namespace {
 
 constexpr int64_t kGrain = 4096;
 
-// The quaternion (wxyz) of the Gaussian's axes after `rotation`, which is given as a quaternion.
-void TurnQuaternion(const Eigen::Quaterniond& rotation, float* wxyz) {
-  const Eigen::Quaterniond axes(wxyz[0], wxyz[1], wxyz[2], wxyz[3]);
-  const Eigen::Quaterniond turned = rotation * axes;
-  wxyz[0] = static_cast<float>(turned.w()), wxyz[1] = static_cast<float>(turned.x());
-  wxyz[2] = static_cast<float>(turned.y()), wxyz[3] = static_cast<float>(turned.z());
-}
-
 }  // namespace
-
-void TransformCloud(const Eigen::Matrix3d& q, double scale, GaussianCloud* cloud) {
-  ATHANOR_CHECK((q * q.transpose() - Eigen::Matrix3d::Identity()).norm() < 1e-6 && scale > 0,
-                "moving a scene: expected an orthogonal matrix and a scale above 0, found scale ",
-                scale);
-  // A mirror x -> -x before a rotation. An ellipsoid's axes mirror into a left-handed frame, which
-  // is the same ellipsoid as the right-handed one with its first axis reversed: quaternion
-  // (w, x, -y, -z).
-  const bool mirrored = q.determinant() < 0;
-  Eigen::Matrix3d rotation = q;
-  if (mirrored) rotation.col(0) *= -1;
-  const Eigen::Quaterniond turn(rotation);
-  const ShRotation sh_rotation(q);
-  const auto log_scale = static_cast<float>(std::log(scale));
-  const int coefficients = cloud->sh_coefficients();
-  ParallelFor(cloud->size(), kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      Eigen::Map<Eigen::Vector3f> mean(cloud->means.data() + 3 * i);
-      mean = (scale * (q * mean.cast<double>())).cast<float>();
-      float* quat = cloud->quats.data() + 4 * i;
-      if (mirrored) quat[2] = -quat[2], quat[3] = -quat[3];
-      TurnQuaternion(turn, quat);
-      for (int axis = 0; axis < 3; ++axis) cloud->log_scales[3 * i + axis] += log_scale;
-      for (int c = 0; c < 3; ++c) {
-        sh_rotation.Apply(cloud->sh_degree, cloud->sh.data() + (3 * i + c) * coefficients);
-      }
-    }
-  });
-}
 
 void DistortElastically(double spacing, double magnitude, Random* random, GaussianCloud* cloud) {
   if (cloud->size() == 0) return;
@@ -137,7 +100,7 @@ void AugmentCloud(const AugmentOptions& options, Random* random, GaussianCloud* 
   }
   if (options.mirror && mirror_x) q.row(0) *= -1;
   if (options.mirror && mirror_y) q.row(1) *= -1;
-  TransformCloud(q, options.resize ? scale : 1.0, cloud);
+  TransformGaussians({options.resize ? scale : 1.0, q, Eigen::Vector3d::Zero()}, cloud);
 }
 
 }  // namespace athanor
