@@ -11,6 +11,7 @@
 // clang-format off
 #include <hwy/foreach_target.h>
 // clang-format on
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
@@ -48,6 +49,8 @@ HWY_ATTR void DotRows(const hwy::float16_t* row_a, const hwy::float16_t* row_b,
   }
 }
 
+constexpr int64_t kRowsAhead = 8;
+
 int FeatureLanes() { return static_cast<int>(hn::Lanes(D())); }
 
 // `targets`: [P,padded]. Rows that are no whole number of vectors are copied, so that nothing
@@ -58,6 +61,11 @@ HWY_ATTR void HalfScoreRows(const HalfScoresArgs& args, const float* targets, in
   std::vector<float> unused(args.vectors);
   for (int64_t i = begin; i < end; i += 2) {
     const bool pair = i + 1 < end;
+    // Several targets keep the processor busy: it would be late to ask for the next rows.
+    if (i + kRowsAhead + 2 <= end) {
+      const uint16_t* ahead = args.rows + (i + kRowsAhead) * args.dimension;
+      for (int c = 0; c < 2 * args.dimension; c += 32) hwy::Prefetch(ahead + c);
+    }
     const uint16_t* rows[2];
     for (int k = 0; k < 2; ++k) {
       rows[k] = args.rows + (k == 1 && pair ? i + 1 : i) * args.dimension;

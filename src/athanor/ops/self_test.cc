@@ -8,10 +8,13 @@
 #include <utility>
 
 #include "athanor/base/random.h"
+#include "athanor/kernels/feature_scores.h"
 #include "athanor/kernels/gaussian_step.h"
+#include "athanor/kernels/lift.h"
 #include "athanor/ops/device.h"
 #include "athanor/ops/rasterize.h"
 #include "athanor/ops/rasterize_reference.h"
+#include "athanor/ops/sparse_conv.h"
 
 namespace athanor {
 namespace {
@@ -318,6 +321,105 @@ void CheckStep(const Scene& s, const c10::Device& device, const at::Tensor& spla
                {Host(sh) - Host(s.sh), sh_change}});
 }
 
+// Lifting is the gradient of blending with respect to what is blended.
+void CheckLift(const Scene& s, const c10::Device& device, const at::Tensor& splats, Random* random,
+               Checks* checks) {
+  const int width = s.view.width_px, height = s.view.height_px;
+  TileBinTensors bins;
+  BinTiles(splats, width, height, &bins);
+  const at::Tensor features = Leaf(s.features, c10::kCPU, at::kDouble);
+  const at::Tensor shifts =
+      at::zeros({2, kGaussians, int64_t{width} * height}, at::kDouble).requires_grad_(true);
+  const RasterizedReference oracle = RasterizeReference(
+      splats.cpu().to(at::kDouble), features, s.background.to(at::kDouble), width, height, shifts);
+  const at::Tensor pixels =
+      Uniform({int64_t{height} * width, kChannels}, -1, 1, random).to(at::kHalf);
+  const at::Tensor sure = oracle.doubtful.logical_not().flatten();
+  const at::Tensor d_image =
+      (pixels.to(at::kDouble) * sure.unsqueeze(1)).t().reshape({kChannels, height, width});
+  (oracle.image * d_image).sum().backward();
+
+  const at::Tensor device_pixels = pixels.to(device);
+  const at::Tensor cells =
+      at::where(sure, at::arange(int64_t{height} * width, at::kInt), at::full({1}, -1, at::kInt))
+          .to(at::kInt)
+          .to(device);
+  const at::Tensor sums =
+      at::zeros({kGaussians, kChannels}, device_pixels.options().dtype(at::kFloat));
+  LiftTilesArgs args = {};
+  args.view.width_px = width, args.view.height_px = height;
+  args.view.n = kGaussians;
+  args.view.splats = reinterpret_cast<const Splat*>(splats.data_ptr<float>());
+  args.view.tile_offsets = bins.offsets.data_ptr<int32_t>();
+  args.view.tile_ids = bins.ids.data_ptr<int32_t>();
+  args.view.cells = cells.data_ptr<int32_t>();
+  args.dimension = kChannels;
+  args.features = static_cast<const uint16_t*>(device_pixels.data_ptr());
+  args.factor = 1;
+  args.sums = sums.data_ptr<float>();
+  args.stride = kChannels;
+  ATHANOR_RUN_KERNEL(device, LiftTiles, args);
+  checks->Add("lift", 1e-3, {{sums, features.grad()}});
+}
+
+void CheckScores(const c10::Device& device, Random* random, Checks* checks) {
+  const at::Tensor rows = Uniform({kGaussians, 40}, -1, 1, random).to(device, at::kHalf);
+  const at::Tensor targets = Uniform({7, 40}, -1, 1, random).to(device);
+  const at::Tensor scores = at::empty({kGaussians, 7}, targets.options());
+  const HalfScoresArgs args = {kGaussians,
+                               40,
+                               7,
+                               static_cast<const uint16_t*>(rows.data_ptr()),
+                               targets.data_ptr<float>(),
+                               scores.data_ptr<float>()};
+  ATHANOR_RUN_KERNEL(device, HalfScores, args);
+  checks->Add("feature scores", 1e-4, {{scores, at::matmul(Host(rows), Host(targets).t())}});
+}
+
+// Against a dense convolution over a grid that is zero where there is no voxel.
+void CheckSparseConv(const c10::Device& device, Random* random, Checks* checks) {
+  constexpr int kSide = 7, kIn = 9, kOut = 6;
+  std::vector<float> points;
+  std::vector<int64_t> places;
+  for (int64_t place = 0; place < kSide * kSide * kSide; ++place) {
+    if (random->Uniform() < 0.6f) continue;
+    for (const int64_t c : {place / (kSide * kSide), place / kSide % kSide, place % kSide}) {
+      points.push_back(static_cast<float>(c) + 0.5f);
+    }
+    places.push_back(place);
+  }
+  const auto count = static_cast<int64_t>(places.size());
+  const VoxelizedPoints voxels = VoxelizePoints(at::tensor(points).view({count, 3}), {}, 1.0);
+  // Of each voxel, its place in the grid.
+  const at::Tensor place = at::empty({count}, at::kLong);
+  place.index_put_({voxels.voxel_of_point}, at::tensor(places));
+  const at::Tensor features = Uniform({count, kIn}, -1, 1, random);
+  const at::Tensor weights = Uniform({27, kIn, kOut}, -1, 1, random);
+  const at::Tensor d_answer = Uniform({count, kOut}, -1, 1, random);
+
+  const at::Tensor leaf = Leaf(features, device, at::kFloat);
+  const at::Tensor weight_leaf = Leaf(weights, device, at::kFloat);
+  const at::Tensor answer = SparseConv(leaf, weight_leaf, voxels.grid->Submanifold(3));
+  answer.backward(d_answer.to(device));
+
+  const at::Tensor oracle = Leaf(features, c10::kCPU, at::kDouble);
+  const at::Tensor oracle_weights = Leaf(weights, c10::kCPU, at::kDouble);
+  const at::Tensor grid = at::zeros({int64_t{kSide} * kSide * kSide, kIn}, at::kDouble)
+                              .index_put({place}, oracle)
+                              .t()
+                              .reshape({1, kIn, kSide, kSide, kSide});
+  const at::Tensor kernel = oracle_weights.view({3, 3, 3, kIn, kOut}).permute({4, 3, 0, 1, 2});
+  const at::Tensor expected = at::conv3d(grid, kernel, {}, 1, 1)
+                                  .reshape({kOut, int64_t{kSide} * kSide * kSide})
+                                  .t()
+                                  .index_select(0, place);
+  expected.backward(d_answer.to(at::kDouble));
+  checks->Add("sparse convolution", 1e-4,
+              {{answer, expected},
+               {leaf.grad(), oracle.grad()},
+               {weight_leaf.grad(), oracle_weights.grad()}});
+}
+
 }  // namespace
 
 std::vector<KernelCheck> CheckKernels(const c10::Device& device) {
@@ -331,6 +433,9 @@ std::vector<KernelCheck> CheckKernels(const c10::Device& device) {
   CheckRasterizer(scene, device, splats, &random, &checks);
   CheckImageLoss(device, &random, &checks);
   CheckStep(scene, device, splats, &random, &checks);
+  CheckLift(scene, device, splats, &random, &checks);
+  CheckScores(device, &random, &checks);
+  CheckSparseConv(device, &random, &checks);
   return checks.list;
 }
 
