@@ -91,6 +91,7 @@ TEST(DemoTest, MakesPicturesResumesAndStartsAnew) {
   ASSERT_EQ(first.status, 0) << first.err;
   EXPECT_THAT(first.out, AllOf(HasSubstr("PSNR"), HasSubstr("depth error"),
                                HasSubstr((out / "overview.png").string())));
+  EXPECT_TRUE(fs::exists(out / "pictures" / "asked_0.png"));
   EXPECT_GT(ReadImage(out / "overview.png").width, 600);
   const std::string scene = ReadFile(out / "run" / "scene.ply");
 

@@ -1,4 +1,6 @@
-// athanor demo: from nothing to a scene that one can look at.
+// athanor demo: from nothing to a scene that one can look at and ask.
+#include <ATen/ATen.h>
+
 #include <iostream>
 
 #include "athanor/base/files.h"
@@ -6,10 +8,14 @@
 #include "athanor/cli/commands.h"
 #include "athanor/cli/options_cli.h"
 #include "athanor/cli/scene_report.h"
-#include "athanor/datasets/synthetic_scene.h"
+#include "athanor/cli/semantic_scene.h"
 #include "athanor/media/draw.h"
 #include "athanor/ops/device.h"
+#include "athanor/scenes/gaussians/run_folder.h"
 #include "athanor/scenes/gaussians/show.h"
+#include "athanor/scenes/semantics/query/pictures.h"
+#include "athanor/scenes/semantics/teachers/open_teacher.h"
+#include "athanor/simulation/rooms/write_room.h"
 
 namespace athanor {
 namespace {
@@ -26,10 +32,57 @@ struct DemoOptions {
 OptionList Describe(DemoOptions& o) {
   OptionList list;
   list.Add("iterations", &o.iterations, "training steps", {.min = 1});
-  list.Add("images", &o.images, "photographs of the small world", {.min = 8, .max = 1000});
+  list.Add("images", &o.images, "photographs of the room", {.min = 8, .max = 1000});
   list.Add("frames", &o.frames, "pictures of the orbit", {.min = 1, .max = 10000});
   list.Add("device", &o.device, "cpu, cuda or cuda:N");
   return list;
+}
+
+// A room with a laid table that the teacher has never seen, from a walk around that table.
+SimRoomOptions RoomOfDemo(const DemoOptions& options) {
+  SimRoomOptions room;
+  room.seed = 11;
+  room.room.type = "kitchen";
+  room.room.light = "day";
+  room.room.clutter = 0.8;
+  room.camera.images = options.images;
+  room.camera.width_px = 400, room.camera.height_px = 300;
+  room.camera.path = "orbit";
+  return room;
+}
+
+// What is asked in the end.
+const std::vector<std::string> kQuestions = {"table", "something to sit on", "a green thing"};
+
+// Lifts the embedded teacher's features onto the run's scene and asks; a heat map for each
+// question, over the given view.
+std::vector<SheetCell> Ask(const fs::path& run, const OpenedScene& scene, const PathView& from,
+                           const fs::path& pictures) {
+  const std::unique_ptr<Teacher> teacher = OpenTeacher("embedded");
+  FeatureCache cache(run / "features", teacher.get(), "photographs");
+  LiftSummary summary;
+  SemanticField field = LiftFromViews(scene, MakeSplit(*scene.capture, scene.options).train,
+                                      LiftOptions(), false, &cache, &summary);
+  SignField(*teacher, SceneFileHash(scene.file), &field);
+  WriteSemanticField(SemanticFieldPath(scene.file), field);
+  const std::unique_ptr<TextEncoder> encoder = OpenTextEncoder(field.text_space);
+  const ScoredPrompts scored = ScorePrompts(FieldSet({&field}, Combine::kMax), encoder.get(),
+                                            kQuestions, ChooseNegatives("", field, encoder.get()));
+  const auto model = GaussianModel::FromCloud(scene.cloud, /*with_moments=*/false, c10::kCPU);
+  const RenderOptions render = RenderOptionsOf(scene.options);
+  const PinholeView view = MakeView(from.camera, from.camera_from_world);
+  GaussianRenderer renderer;
+  renderer.Render(model, view, render);
+  const ScoreMaps maps = RenderScores(model, view, render.project, scored.scores);
+  std::vector<SheetCell> cells;
+  for (size_t q = 0; q < kQuestions.size(); ++q) {
+    const at::Tensor map = maps.maps[static_cast<int64_t>(q)];
+    const double high = std::max<double>(scored.neutral + 0.05, map.max().item<float>());
+    cells.push_back({DrawHeatMap(ToImage(renderer.image), map, scored.neutral, high, kQuestions[q]),
+                     "asked: \"" + kQuestions[q] + "\""});
+    WriteImage(pictures / ("asked_" + std::to_string(q) + ".png"), cells.back().picture);
+  }
+  return cells;
 }
 
 // A short training wants its stages earlier than a long one.
@@ -87,14 +140,17 @@ CommandAction SetUpDemo(CLI::App& app) {
     if (earlier == Earlier::kUnfinished) {
       LogInfo(StrCat("going on with ", run.string()));
     } else {
-      LogInfo(StrCat("1/4 making a small world: ", options.images, " photographs in ",
-                     capture.string()));
-      SyntheticSceneOptions world;
-      world.num_images = options.images;
-      WriteSyntheticCapture(capture, world);
+      LogInfo(StrCat("1/5 making a room: ", options.images, " photographs in ", capture.string()));
+      const StopOnSignal stop;
+      if (WriteRooms(capture, RoomOfDemo(options), [] {
+            return StopOnSignal::Received() != 0;
+          }).interrupted) {
+        std::cout << "stopped in the room; the same command goes on\n";
+        return 128 + StopOnSignal::Received();
+      }
     }
 
-    LogInfo(StrCat("2/4 reconstructing it: ", options.iterations, " steps"));
+    LogInfo(StrCat("2/5 reconstructing it: ", options.iterations, " steps"));
     ReconstructResult result;
     {
       const StopOnSignal stop;
@@ -106,12 +162,12 @@ CommandAction SetUpDemo(CLI::App& app) {
       return 128 + StopOnSignal::Received();
     }
 
-    LogInfo("3/4 scoring it on the photographs that training has not seen");
+    LogInfo("3/5 scoring it on the photographs that training has not seen");
     const OpenedScene scene = OpenScene(run, true);
     const SceneScore score = EvaluateHeldOut(scene, device, pictures / "held_out");
     WriteFile(run / "eval.json", ScoreJson(score, scene));
 
-    LogInfo("4/4 flying around it");
+    LogInfo("4/5 flying around it");
     const auto model = GaussianModel::FromCloud(scene.cloud, /*with_moments=*/false, device);
     const std::vector<PathView> orbit = OrbitPath(*scene.capture, options.frames);
     const RenderOptions render = RenderOptionsOf(scene.options);
@@ -125,6 +181,10 @@ CommandAction SetUpDemo(CLI::App& app) {
                               "the same as depth: near is warm, far is cold"};
     std::vector<std::vector<SheetCell>> rows;
     for (int i = 0; i < 3; ++i) rows.push_back({{parts[i], captions[i]}});
+
+    LogInfo("5/5 asking it in words");
+    const std::vector<SheetCell> asked = Ask(run, scene, orbit[0], pictures);
+    rows.push_back({{ContactSheet({}, {asked}, parts[1].width / 3), "asked in words"}});
     const fs::path overview = out / "overview.png";
     WriteImage(overview, ContactSheet({}, rows, parts[1].width));
 
@@ -132,7 +192,8 @@ CommandAction SetUpDemo(CLI::App& app) {
               << " Gaussians in " << Fixed(result.seconds, 1) << " s\nheld out   "
               << score.views.size() << " images: " << ScoreLine(score) << "\npictures   "
               << overview.string() << "\n           " << (pictures / "held_out").string()
-              << "\n           " << (pictures / "orbit").string() << "\n";
+              << "\n           " << (pictures / "orbit").string()
+              << "\nask more   athanor semantic query " << ShellWord(run) << " 'a red mug'\n";
     return 0;
   };
 }

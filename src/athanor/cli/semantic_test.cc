@@ -120,6 +120,26 @@ TEST(SemanticCommands, LiftQuerySegmentEval) {
   EXPECT_GT(scores[0]["pixel_accuracy"].get<double>(), 0.7);
   EXPECT_NEAR(scores[1]["mean_iou"].get<double>(), scores[0]["mean_iou"].get<double>(), 0.1);
 
+  // The teacher that comes with the program: itself on the photographs, lifted two ways, and both
+  // together.
+  for (const char* mode : {"weights", "paper"}) {
+    const Outcome taught =
+        Athanor({"semantic", "lift", at, "--teacher", "embedded", "--mode", mode, "--tag", mode});
+    ASSERT_EQ(taught.status, 0) << taught.text;
+  }
+  const Outcome compared =
+      Athanor({"semantic", "eval", at, "--maps", "semantic", "--classes", "classes.json", "--json",
+               (out / "eval.json").string(), "--teacher", "embedded", "--tag", "weights", "--tag",
+               "weights+paper"});
+  ASSERT_EQ(compared.status, 0) << compared.text;
+  const json lines = json::parse(ReadFile(out / "eval.json"))["results"];
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(lines[0]["tag"], "embedded in 2D");
+  EXPECT_EQ(lines[2]["tag"], "weights+paper");
+  for (const json& line : lines)
+    EXPECT_GT(line["pixel_accuracy"].get<double>(), 0.1) << line["tag"];
+  EXPECT_NE(lines[1]["pixel_accuracy"], lines[2]["pixel_accuracy"]);
+
   // What is wrong is said in one line.
   const std::string card = (room / "card.json").string();
   const std::vector<std::pair<std::vector<std::string>, std::string>> bad = {
@@ -129,6 +149,7 @@ TEST(SemanticCommands, LiftQuerySegmentEval) {
       {{"semantic", "lift", run.scene().string(), "--teacher", card}, "--input"},
       {{"semantic", "segment", at, "--labels", card + "x"}, "card.jsonx"},
       {{"semantic", "eval", at}, "--annotations"},
+      {{"semantic", "eval", at, "--annotations", "x", "--teacher", "embedded"}, "goes with --maps"},
   };
   for (const auto& [words, expected] : bad) {
     const Outcome outcome = Athanor(words);

@@ -176,6 +176,10 @@ TEST(EmbeddedTeacher, OpensAFileAndDescribesPicturesOfAnySize) {
   features.Check("view");
   // 128 x 79 becomes 128 x 64, the nearest multiple of 32.
   EXPECT_EQ(features.features.sizes(), (std::vector<int64_t>{16, 32, 16}));
+  // No more cells than pixels.
+  const ViewFeatures tiny = pair.teacher->Describe(Image(20, 9, 3, 90), "tiny");
+  tiny.Check("tiny");
+  EXPECT_EQ(tiny.features.sizes(), (std::vector<int64_t>{9, 20, 16}));
   const std::vector<std::string> prompts = {"red mug", "the chairs"};
   const at::Tensor vectors = pair.text->Encode(prompts);
   EXPECT_EQ(vectors.sizes(), (std::vector<int64_t>{2, 16}));

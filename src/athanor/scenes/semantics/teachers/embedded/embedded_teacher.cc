@@ -135,11 +135,17 @@ ViewFeatures EmbeddedTeacher::Describe(const Image& rgb, const std::string& name
   const at::Tensor bytes = at::from_blob(const_cast<uint8_t*>(picture.data.data()),
                                          {1, picture.height, picture.width, 3}, at::kByte);
   const at::Tensor images = bytes.permute({0, 3, 1, 2}).to(at::kFloat) / 255;
+  at::Tensor map = network_.Forward(images, /*training=*/false);
+  // A picture so small has no more cells than pixels.
+  const int64_t rows = std::min<int64_t>(map.size(2), rgb.height);
+  const int64_t columns = std::min<int64_t>(map.size(3), rgb.width);
+  if (rows < map.size(2) || columns < map.size(3)) {
+    map = at::adaptive_avg_pool2d(map, {rows, columns});
+  }
   ViewFeatures features;
   features.width_px = rgb.width;
   features.height_px = rgb.height;
-  features.features =
-      network_.Forward(images, /*training=*/false)[0].permute({1, 2, 0}).contiguous().to(at::kHalf);
+  features.features = map[0].permute({1, 2, 0}).contiguous().to(at::kHalf);
   return features;
 }
 
