@@ -60,7 +60,8 @@ TEST(TransformGaussians, SceneAndCameraMovedTogetherShowTheSame) {
     const Rigid3 camera_from_old{Eigen::Quaterniond(1, 0.05, -0.02, 0.1).normalized(),
                                  {0.1, 0.2, 0.3}};
     Rigid3 camera_from_new;
-    camera_from_new.rotation = camera_from_old.rotation * move.rotation.conjugate();
+    camera_from_new.rotation =
+        camera_from_old.rotation * Eigen::Quaterniond(move.rotation.transpose());
     camera_from_new.translation =
         move.scale * camera_from_old.translation - camera_from_new.rotation * move.translation;
     const at::Tensor before = RenderedFrom(cloud, camera_from_old);

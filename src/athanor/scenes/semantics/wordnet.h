@@ -22,7 +22,8 @@ class WordNet {
     std::string gloss;               // what it means, without the examples
   };
 
-  // index.noun and data.noun of a folder, and noun.exc where it is there. Throws Error (path, line).
+  // index.noun and data.noun of a folder, and noun.exc where it is there. Throws Error (path,
+  // line).
   explicit WordNet(const std::filesystem::path& folder);
   // That of this machine, read when first asked for; null where it is not installed.
   static const WordNet* Installed();

@@ -16,8 +16,8 @@
 #include "athanor/nn/adamw.h"
 #include "athanor/nn/mink_unet.h"
 #include "athanor/scenes/gaussians/run_folder.h"
-#include "athanor/scenes/semantics/network/network_inputs.h"
 #include "athanor/scenes/semantics/network/augment.h"
+#include "athanor/scenes/semantics/network/network_inputs.h"
 
 namespace athanor {
 namespace {

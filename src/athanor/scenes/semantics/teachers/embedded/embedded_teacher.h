@@ -17,8 +17,8 @@ namespace athanor {
 
 struct EmbeddedOptions {
   // Pictures are brought to this length of their longer side before the network sees them; one
-  // vector per 4 x 4 pixels comes out. Things look best when they are as large as in training, whose
-  // crops show pictures of 480 pixels at 0.5 to 1.1 of their size.
+  // vector per 4 x 4 pixels comes out. Things look best when they are as large as in training,
+  // whose crops show pictures of 480 pixels at 0.5 to 1.1 of their size.
   int side_px = 384;
 };
 
