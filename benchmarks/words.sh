@@ -9,7 +9,7 @@ set -eu
 OUT=${1:-runs/words}
 ATHANOR=${ATHANOR:-build/athanor}
 ROOMS=${ROOMS:-12}      # scored
-LESSONS=${LESSONS:-24}  # that the 3D network learns from
+LESSONS=${LESSONS:-12}  # that the 3D network learns from
 EPOCHS=${EPOCHS:-20}
 
 # Seeds from 1,000,000 on are the teacher's, 500 to 539 those of its card.
