@@ -69,6 +69,8 @@ class Process {
 struct Outcome {
   int status;
   std::string out, err;
+
+  std::string text() const { return out + err; }
 };
 
 inline Outcome Execute(const std::vector<std::string>& arguments) {

@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 
 #include "athanor/base/files.h"
-#include "athanor/base/program.h"
 #include "athanor/base/random.h"
 #include "athanor/base/test_util.h"
+#include "athanor/cli/cli_test_util.h"
 #include "athanor/datasets/gaussian_cloud.h"
 #include "athanor/scenes/semantics/semantic_field.h"
 
@@ -15,18 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
-
-struct Outcome {
-  int status;
-  std::string text;  // both outputs
-};
-Outcome Athanor(std::vector<std::string> arguments) {
-  static int count = 0;
-  const fs::path log = TestFolder("network_logs") / std::to_string(++count);
-  arguments.insert(arguments.begin(), ATHANOR_PROGRAM);
-  const int status = RunProgram(arguments, log, "");
-  return {status, ReadFile(log)};
-}
 
 // A red and a blue heap; the feature says which.
 fs::path MakeHeaps(const fs::path& file, uint64_t seed, bool with_features) {
@@ -63,12 +51,12 @@ TEST(SemanticNetwork, LearnsFromScenesAndPredictsForAnother) {
   const fs::path b = MakeHeaps(folder / "b.ply", 2, true);
   const fs::path c = MakeHeaps(folder / "c.ply", 3, false);
   const fs::path run = folder / "run";
-  const Outcome distilled = Athanor({"semantic", "distill", a, b, "-o", run, "--network", "14A",
+  const Outcome distilled = Execute({"semantic", "distill", a, b, "-o", run, "--network", "14A",
                                      "--voxel", "0.1", "--epochs", "8", "--no-elastic"});
-  ASSERT_EQ(distilled.status, 0) << distilled.text;
-  EXPECT_THAT(distilled.text, HasSubstr("semantic predict"));
-  const Outcome predicted = Athanor({"semantic", "predict", c, "--network", run});
-  ASSERT_EQ(predicted.status, 0) << predicted.text;
+  ASSERT_EQ(distilled.status, 0) << distilled.text();
+  EXPECT_THAT(distilled.text(), HasSubstr("semantic predict"));
+  const Outcome predicted = Execute({"semantic", "predict", c, "--network", run});
+  ASSERT_EQ(predicted.status, 0) << predicted.text();
   const SemanticField field = ReadSemanticField(SemanticFieldPath(c, "3d"));
   field.CheckScene(c, 600, "prediction");
   const at::Tensor score = field.features.DecodeAll();
@@ -81,24 +69,24 @@ TEST(SemanticNetwork, LearnsFromScenesAndPredictsForAnother) {
   EXPECT_GT(right, 480);  // of 600; guessing gives 300
   // Finished: going on changes nothing.
   const std::string weights = ReadFile(run / "network.safetensors");
-  EXPECT_EQ(Athanor({"semantic", "distill", "--resume", run}).status, 0);
+  EXPECT_EQ(Execute({"semantic", "distill", "--resume", run}).status, 0);
   EXPECT_EQ(ReadFile(run / "network.safetensors"), weights);
 }
 
 TEST(SemanticNetwork, SaysWhatIsWrong) {
   const fs::path folder = TestFolder("network_wrong");
   const fs::path bare = MakeHeaps(folder / "bare.ply", 1, false);
-  const Outcome unlifted = Athanor({"semantic", "distill", bare, "-o", folder / "run"});
+  const Outcome unlifted = Execute({"semantic", "distill", bare, "-o", folder / "run"});
   EXPECT_EQ(unlifted.status, 1);
-  EXPECT_THAT(unlifted.text, HasSubstr("make them with 'athanor semantic lift'"));
-  EXPECT_EQ(Athanor({"semantic", "distill", bare}).status, 2);
-  EXPECT_EQ(Athanor({"semantic", "distill", "--resume", folder, "--epochs", "3"}).status, 2);
-  const Outcome no_run = Athanor({"semantic", "distill", "--resume", folder / "none"});
+  EXPECT_THAT(unlifted.text(), HasSubstr("make them with 'athanor semantic lift'"));
+  EXPECT_EQ(Execute({"semantic", "distill", bare}).status, 2);
+  EXPECT_EQ(Execute({"semantic", "distill", "--resume", folder, "--epochs", "3"}).status, 2);
+  const Outcome no_run = Execute({"semantic", "distill", "--resume", folder / "none"});
   EXPECT_EQ(no_run.status, 1);
-  EXPECT_THAT(no_run.text, HasSubstr("expected a run folder with run.json"));
-  const Outcome no_network = Athanor({"semantic", "predict", bare, "--network", folder});
+  EXPECT_THAT(no_run.text(), HasSubstr("expected a run folder with run.json"));
+  const Outcome no_network = Execute({"semantic", "predict", bare, "--network", folder});
   EXPECT_EQ(no_network.status, 1);
-  EXPECT_THAT(no_network.text, HasSubstr("expected a finished distillation"));
+  EXPECT_THAT(no_network.text(), HasSubstr("expected a finished distillation"));
   EXPECT_FALSE(fs::exists(folder / "run"));
 }
 

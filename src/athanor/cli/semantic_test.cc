@@ -11,9 +11,9 @@
 #include <set>
 
 #include "athanor/base/files.h"
-#include "athanor/base/program.h"
 #include "athanor/base/random.h"
 #include "athanor/base/test_util.h"
+#include "athanor/cli/cli_test_util.h"
 #include "athanor/scenes/gaussians/open_scene.h"
 #include "athanor/scenes/gaussians/run_folder.h"
 #include "athanor/scenes/semantics/evaluation/segmentation_metrics.h"
@@ -29,18 +29,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-struct Outcome {
-  int status;
-  std::string text;  // both outputs
-};
-Outcome Athanor(std::vector<std::string> arguments) {
-  static int count = 0;
-  const fs::path log = TestFolder("logs") / std::to_string(++count);
-  arguments.insert(arguments.begin(), ATHANOR_PROGRAM);
-  const int status = RunProgram(arguments, log, "");
-  return {status, ReadFile(log)};
-}
 
 // Round Gaussians at the points, as training begins; every `step`-th point, and as much larger.
 GaussianCloud SceneOfPoints(const PosedImages& room, size_t step) {
@@ -72,24 +60,24 @@ TEST(SemanticCommands, LiftQuerySegmentEval) {
             R"({"family": "id maps", "maps": "semantic", "classes": "classes.json"})");
   const std::string at = run.path().string();
 
-  EXPECT_THAT(Athanor({"semantic", "query", at, "wall"}).text,
+  EXPECT_THAT(Execute({"semantic", "query", at, "wall"}).text(),
               AllOf(HasSubstr("scene.semantics.safetensors: there is none"),
                     HasSubstr("athanor semantic lift")));
   const Outcome lifted =
-      Athanor({"semantic", "lift", at, "--teacher", (room / "card.json").string()});
-  ASSERT_EQ(lifted.status, 0) << lifted.text;
-  EXPECT_THAT(lifted.text, AllOf(HasSubstr("Gaussians seen"), HasSubstr("14 views described")));
+      Execute({"semantic", "lift", at, "--teacher", (room / "card.json").string()});
+  ASSERT_EQ(lifted.status, 0) << lifted.text();
+  EXPECT_THAT(lifted.text(), AllOf(HasSubstr("Gaussians seen"), HasSubstr("14 views described")));
   // The teacher is not asked again.
-  const Outcome again = Athanor({"semantic", "lift", at, "--teacher", (room / "card.json").string(),
+  const Outcome again = Execute({"semantic", "lift", at, "--teacher", (room / "card.json").string(),
                                  "--store", "cluster", "--tag", "small"});
-  ASSERT_EQ(again.status, 0) << again.text;
-  EXPECT_THAT(again.text, AllOf(HasSubstr("(0 views described now)"), HasSubstr("2 bytes each")));
+  ASSERT_EQ(again.status, 0) << again.text();
+  EXPECT_THAT(again.text(), AllOf(HasSubstr("(0 views described now)"), HasSubstr("2 bytes each")));
   const SemanticField field = ReadSemanticField(SemanticFieldPath(run.scene()));
   EXPECT_EQ(static_cast<int>(field.labels.size()), field.dimension());
 
   const fs::path out = room / "out ü";
-  const Outcome query = Athanor({"semantic", "query", at, "Floor", "wall", "-o", out.string()});
-  ASSERT_EQ(query.status, 0) << query.text;
+  const Outcome query = Execute({"semantic", "query", at, "Floor", "wall", "-o", out.string()});
+  ASSERT_EQ(query.status, 0) << query.text();
   const json report = json::parse(ReadFile(out / "objects.json"));
   ASSERT_EQ(report["prompts"].size(), 2u);
   EXPECT_EQ(report["prompts"][0]["prompt"], "Floor");
@@ -103,17 +91,17 @@ TEST(SemanticCommands, LiftQuerySegmentEval) {
   EXPECT_TRUE(fs::exists(out / "00_Floor_000.png"));
   EXPECT_TRUE(fs::exists(out / "overview.png"));
 
-  const Outcome segment = Athanor({"semantic", "segment", at, "--view-count", "2"});
-  ASSERT_EQ(segment.status, 0) << segment.text;
+  const Outcome segment = Execute({"semantic", "segment", at, "--view-count", "2"});
+  ASSERT_EQ(segment.status, 0) << segment.text();
   EXPECT_EQ(ReadGaussians(room / "run/segments/segments.ply").size(), field.size());
   const DepthImage map = ReadDepthPng(room / "run/segments/maps/0000.png");
   EXPECT_GT(std::count_if(map.data.begin(), map.data.end(), [](int id) { return id > 0; }),
             map.width * map.height / 2);
 
   const Outcome eval =
-      Athanor({"semantic", "eval", at, "--maps", "semantic", "--classes", "classes.json", "--json",
+      Execute({"semantic", "eval", at, "--maps", "semantic", "--classes", "classes.json", "--json",
                (out / "eval.json").string(), "--tag", "", "--tag", "small"});
-  ASSERT_EQ(eval.status, 0) << eval.text;
+  ASSERT_EQ(eval.status, 0) << eval.text();
   const json scores = json::parse(ReadFile(out / "eval.json"))["results"];
   ASSERT_EQ(scores.size(), 2u);
   // Splats of points on surfaces are coarse, and small things have few.
@@ -124,14 +112,14 @@ TEST(SemanticCommands, LiftQuerySegmentEval) {
   // together.
   for (const char* mode : {"weights", "paper"}) {
     const Outcome taught =
-        Athanor({"semantic", "lift", at, "--teacher", "embedded", "--mode", mode, "--tag", mode});
-    ASSERT_EQ(taught.status, 0) << taught.text;
+        Execute({"semantic", "lift", at, "--teacher", "embedded", "--mode", mode, "--tag", mode});
+    ASSERT_EQ(taught.status, 0) << taught.text();
   }
   const Outcome compared =
-      Athanor({"semantic", "eval", at, "--maps", "semantic", "--classes", "classes.json", "--json",
+      Execute({"semantic", "eval", at, "--maps", "semantic", "--classes", "classes.json", "--json",
                (out / "eval.json").string(), "--teacher", "embedded", "--tag", "weights", "--tag",
                "weights+paper"});
-  ASSERT_EQ(compared.status, 0) << compared.text;
+  ASSERT_EQ(compared.status, 0) << compared.text();
   const json lines = json::parse(ReadFile(out / "eval.json"))["results"];
   ASSERT_EQ(lines.size(), 3u);
   EXPECT_EQ(lines[0]["tag"], "embedded in 2D");
@@ -152,12 +140,12 @@ TEST(SemanticCommands, LiftQuerySegmentEval) {
       {{"semantic", "eval", at, "--annotations", "x", "--teacher", "embedded"}, "goes with --maps"},
   };
   for (const auto& [words, expected] : bad) {
-    const Outcome outcome = Athanor(words);
+    const Outcome outcome = Execute(words);
     EXPECT_NE(outcome.status, 0);
-    EXPECT_THAT(outcome.text, HasSubstr(expected));
+    EXPECT_THAT(outcome.text(), HasSubstr(expected));
   }
   WriteGaussians(run.scene(), SceneOfPoints(ReadPosedImages(room), 2), GaussianFormat::kPly);
-  EXPECT_THAT(Athanor({"semantic", "query", at, "wall"}).text, HasSubstr("Gaussians, but"));
+  EXPECT_THAT(Execute({"semantic", "query", at, "wall"}).text(), HasSubstr("Gaussians, but"));
 }
 
 // Says what the truth is, but for the errors that we choose: borders are blurred over 5 pixels, and
