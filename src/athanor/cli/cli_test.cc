@@ -102,6 +102,12 @@ TEST(DemoTest, MakesPicturesResumesAndStartsAnew) {
   EXPECT_THAT(second.err, HasSubstr("going on"));
   EXPECT_TRUE(ReadFile(out / "run" / "scene.ply") == scene);
 
+  // Another room takes the place of one that was finished.
+  const Outcome third =
+      Execute({"demo", "-o", out.string(), "--iterations", "20", "--images", "9", "--frames", "4"});
+  EXPECT_EQ(third.status, 0) << third.err;
+  EXPECT_TRUE(fs::exists(out / "capture" / "images" / "00009.jpg"));
+
   // A folder that is not the demo's is left alone.
   const fs::path other = TestFolder("not a demo");
   fs::create_directories(other / "run");

@@ -136,7 +136,10 @@ CommandAction SetUpDemo(CLI::App& app) {
     const ReconstructOptions training = TrainingOptions(options);
 
     const Earlier earlier = FindEarlier(run, capture, training);
-    if (earlier == Earlier::kFinished) fs::remove_all(run);
+    if (earlier == Earlier::kFinished) {
+      fs::remove_all(run);
+      fs::remove_all(capture);
+    }
     if (earlier == Earlier::kUnfinished) {
       LogInfo(StrCat("going on with ", run.string()));
     } else {
