@@ -54,7 +54,9 @@ Eigen::Vector3d ParseVector(const std::string& flag, std::string_view text) {
 Rows RowsOfPhrase(const fs::path& scene_path, int64_t time, const std::string& phrase, int object) {
   const SemanticScene scene = OpenSemanticScene(scene_path, {}, {}, "max", time);
   const std::vector<std::string> prompts = {phrase};
-  const ScoredPrompts scored = ScorePrompts(*scene.fields, scene.encoder.get(), prompts);
+  const ScoredPrompts scored =
+      ScorePrompts(*scene.fields, scene.encoder.get(), prompts,
+                   ChooseNegatives("", scene.fields->first(), scene.encoder.get()));
   const at::Tensor scores = scored.scores.select(1, 0).contiguous();
   ObjectOptions options;
   options.threshold = scored.neutral;

@@ -92,6 +92,11 @@ TEST(SemanticPictures, SlowCarsGlowInPhotographsAndOnLidarPoints) {
     const Outcome outcome = Execute(command);
     ASSERT_EQ(outcome.status, 0) << outcome.err;
   }
+  // Edits mean by words what queries do.
+  const fs::path isolated = fs::path(run) / "vehicle.ply";
+  const Outcome edit = Execute({"edit", "isolate", run, "vehicle", "-o", isolated.string()});
+  EXPECT_EQ(edit.status, 0) << edit.err;
+  EXPECT_TRUE(fs::exists(isolated));
   // The lorry ahead is the best vehicle: some 10 m in front of the car that is the origin.
   const json objects = json::parse(ReadFile(fs::path(run) / "query" / "objects.json"));
   const json& vehicle = objects["prompts"][0];

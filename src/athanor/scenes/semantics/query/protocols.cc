@@ -66,7 +66,9 @@ std::vector<PhraseScore> ScorePhrases(const QueriedScene& scene,
     const int width = view.width_px, height = view.height_px;
     std::vector<std::string> phrases;
     for (const PhraseRegion& region : picture.regions) phrases.push_back(region.phrase);
-    const at::Tensor scores = ScorePrompts(*scene.fields, scene.encoder, phrases).scores;
+    const at::Tensor scores = ScorePrompts(*scene.fields, scene.encoder, phrases, kNegativePhrases,
+                                           kRelevancyTemperature, /*all_negatives=*/true)
+                                  .scores;
     const ScoreMaps drawn = RenderScores(*scene.model, view, scene.project, scores);
     for (size_t p = 0; p < phrases.size(); ++p) {
       const PhraseRegion& region = picture.regions[p];

@@ -107,6 +107,11 @@ TEST(Scores, NegativesThatMeanThePromptDoNotSpeakAgainstIt) {
   // Free words: the prompt itself and what is as near as "vehicle" and "car" are left out.
   EXPECT_TRUE(at::equal(found()[0], at::tensor({1, 1}).to(at::kBool)));
   EXPECT_TRUE(at::equal(found()[2], at::tensor({0, 0}).to(at::kBool)));
+  // LERF's protocol is frozen: there, all negatives count.
+  EXPECT_NEAR(ScorePrompts(fields, &encoder, prompts, others, kRelevancyTemperature, true)
+                  .scores[0][0]
+                  .item<float>(),
+              0.5, 1e-6);
   // A closed vocabulary: a car is no truck, both are vehicles.
   field.classes = others;
   EXPECT_TRUE(at::equal(found()[0], at::tensor({1, 1}).to(at::kBool)));

@@ -137,7 +137,8 @@ at::Tensor Relevancy(const at::Tensor& cosines, const at::Tensor& negatives, dou
 
 ScoredPrompts ScorePrompts(const FieldSet& fields, TextEncoder* encoder,
                            std::span<const std::string> prompts,
-                           const std::vector<std::string>& negatives, double temperature) {
+                           const std::vector<std::string>& negatives, double temperature,
+                           bool all_negatives) {
   const at::Tensor text = EncodeChecked(encoder, prompts, fields.dimension());
   ScoredPrompts result;
   if (!fields.first().labels.empty()) {
@@ -148,13 +149,16 @@ ScoredPrompts ScorePrompts(const FieldSet& fields, TextEncoder* encoder,
   // One pass over the features: prompts and negatives together.
   const at::Tensor cosines = fields.Cosines(at::cat({text, other}));
   const int64_t count = text.size(0);
-  const at::Tensor meaning = at::matmul(text, other.t());  // [P,M]
-  at::Tensor same = meaning > kSameMeaning;
-  if (negatives == fields.first().classes) {
-    const at::Tensor nearest = meaning.amax(1, /*keepdim=*/true);
-    same = meaning >= at::where(nearest > kIsClass, nearest, nearest - kMeaningMargin);
+  at::Tensor same;  // [P,M]
+  if (!all_negatives) {
+    const at::Tensor meaning = at::matmul(text, other.t());
+    same = meaning > kSameMeaning;
+    if (negatives == fields.first().classes) {
+      const at::Tensor nearest = meaning.amax(1, /*keepdim=*/true);
+      same = meaning >= at::where(nearest > kIsClass, nearest, nearest - kMeaningMargin);
+    }
+    same = same.logical_and(same.all(1, true).logical_not()).contiguous();
   }
-  same = same.logical_and(same.all(1, true).logical_not()).contiguous();
   result.scores =
       Relevancy(cosines.narrow(1, 0, count).contiguous(),
                 cosines.narrow(1, count, other.size(0)).contiguous(), temperature, same);

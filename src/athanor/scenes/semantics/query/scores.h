@@ -73,10 +73,11 @@ struct ScoredPrompts {
 // are labels, where negatives mean nothing, the cosines. Any number of prompts that memory holds.
 // Throws what the encoder throws, and Error for no prompt or a blank one, or for vectors of another
 // length than the features'.
+// `all_negatives`: each counts for each prompt, as LERF's protocol has it.
 ScoredPrompts ScorePrompts(const FieldSet& fields, TextEncoder* encoder,
                            std::span<const std::string> prompts,
                            const std::vector<std::string>& negatives = kNegativePhrases,
-                           double temperature = kRelevancyTemperature);
+                           double temperature = kRelevancyTemperature, bool all_negatives = false);
 
 struct GaussianLabels {
   at::Tensor labels;      // [N] i32; -1 where never seen
