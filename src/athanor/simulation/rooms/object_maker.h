@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "athanor/base/random.h"
-#include "athanor/simulation/rooms/color_names.h"
+#include "athanor/simulation/color_names.h"
 #include "athanor/simulation/rooms/object_model.h"
 #include "athanor/simulation/rooms/shape_builder.h"
 

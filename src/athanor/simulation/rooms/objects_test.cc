@@ -7,7 +7,7 @@
 #include <set>
 
 #include "athanor/base/test_util.h"
-#include "athanor/simulation/rooms/color_names.h"
+#include "athanor/simulation/color_names.h"
 #include "athanor/simulation/rooms/object_model.h"
 
 namespace athanor {

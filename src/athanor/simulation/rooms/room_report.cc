@@ -6,7 +6,7 @@
 
 #include "athanor/base/random.h"
 #include "athanor/media/draw.h"
-#include "athanor/simulation/rooms/color_names.h"
+#include "athanor/simulation/color_names.h"
 #include "athanor/simulation/rooms/write_room.h"
 
 namespace athanor {

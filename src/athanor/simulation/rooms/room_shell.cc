@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "athanor/simulation/rooms/color_names.h"
+#include "athanor/simulation/color_names.h"
 #include "athanor/simulation/rooms/room_builder.h"
 #include "athanor/simulation/rooms/shape_builder.h"
 

@@ -14,7 +14,7 @@
 #include "athanor/base/test_util.h"
 #include "athanor/datasets/posed_images.h"
 #include "athanor/media/image.h"
-#include "athanor/simulation/rooms/color_names.h"
+#include "athanor/simulation/color_names.h"
 #include "athanor/simulation/rooms/write_room.h"
 
 namespace athanor {

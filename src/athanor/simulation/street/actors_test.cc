@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <tuple>
@@ -11,6 +12,7 @@
 #include "athanor/base/random.h"
 #include "athanor/base/test_util.h"
 #include "athanor/simulation/mesh_builder.h"
+#include "athanor/simulation/street/kinds.h"
 
 namespace athanor {
 namespace {
@@ -212,6 +214,52 @@ TEST(Actors, CategoriesAndAttributesAreThoseOfNuScenes) {
   EXPECT_EQ(ActorAttribute("vehicle.bicycle", 0, true, false), "cycle.without_rider");
   EXPECT_EQ(ActorAttribute("human.pedestrian.child", 1.2, false, false), "pedestrian.moving");
   EXPECT_EQ(ActorAttribute("movable_object.barrier", 0, false, false), "");
+}
+
+TEST(StreetKinds, NameEverythingInTheStreet) {
+  std::set<std::string> names;
+  for (const StreetKind& kind : StreetKinds()) EXPECT_TRUE(names.insert(kind.name).second);
+  for (int part = 0; part < kNumTownParts; ++part) {
+    EXPECT_EQ(names.count(std::string(KindOfTown(static_cast<TownPart>(part)))), 1u) << part;
+  }
+  for (int c = 0; c < kNumActorClasses; ++c) {
+    const auto actor_class = static_cast<ActorClass>(c);
+    for (uint64_t seed = 0; seed < 30; ++seed) {
+      const std::string category = ActorCategory(actor_class, {2, 1, 1.5}, seed);
+      EXPECT_EQ(names.count(std::string(KindOfActor(actor_class, category))), 1u) << category;
+    }
+  }
+  const auto bicycle = [](const char* part) {
+    return KindOfActorPart(ActorClass::kBicycle, "vehicle.bicycle", part);
+  };
+  EXPECT_EQ(bicycle("torso"), "person");
+  EXPECT_EQ(bicycle("wheel"), "bicycle");
+  // Riders are people down to their shoes.
+  for (const ActorClass actor_class : {ActorClass::kBicycle, ActorClass::kMotorcycle}) {
+    ActorLook look;
+    look.actor_class = actor_class;
+    look.size_m = {1.8, 0.7, 1.7};
+    const ActorModel with = BuildActor(look);
+    look.rider = false;
+    const ActorModel without = BuildActor(look);
+    const auto& own = without.meshes[0].parts;
+    for (const std::string& part : with.meshes[0].parts) {
+      const bool added = std::find(own.begin(), own.end(), part) == own.end();
+      EXPECT_EQ(KindOfActorPart(actor_class, with.category, part) == "person", added) << part;
+    }
+  }
+}
+
+TEST(StreetKinds, PaintHasAName) {
+  ActorLook look;
+  look.size_m = {4.4, 1.8, 1.45};
+  std::set<std::string> colors;
+  for (look.seed = 0; look.seed < 40; ++look.seed) {
+    colors.insert(ColorOfActor(ActorClass::kCar, BuildActor(look).meshes[0]));
+  }
+  EXPECT_GE(colors.size(), 4u);
+  EXPECT_EQ(colors.count("blue") + colors.count("red") + colors.count("white"), 3u);
+  EXPECT_EQ(ColorOfActor(ActorClass::kPedestrian, {}), "");
 }
 
 TEST(Actors, ASizeThatCannotBeIsAnError) {

@@ -8,6 +8,7 @@
 #include "athanor/base/error.h"
 #include "athanor/base/parallel.h"
 #include "athanor/base/random.h"
+#include "athanor/simulation/street/kinds.h"
 
 namespace athanor {
 namespace {
@@ -203,6 +204,11 @@ std::string StreetScene::Attribute(int actor, double time_s) const {
   const std::optional<ActorState> state = traffic_.StateAt(actor, time_s);
   return ActorAttribute(actors_[actor].category, state ? state->speed_mps : 0,
                         traffic_.actors[actor].parked, actors_[actor].rider);
+}
+
+std::string StreetScene::Color(int actor) const {
+  return ColorOfActor(traffic_.actors[actor].actor_class,
+                      world_.mesh(actors_[actor].meshes.front()));
 }
 
 std::vector<MeshInstance> StreetScene::InstancesAt(double time_s) const {

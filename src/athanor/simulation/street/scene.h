@@ -43,6 +43,8 @@ class StreetScene {
   // nuScenes' words.
   const std::string& Category(int actor) const { return actors_[actor].category; }
   std::string Attribute(int actor, double time_s) const;
+  // ColorOfActor.
+  std::string Color(int actor) const;
 
  private:
   // Which lamps shine: 1 brake, 2 left indicator, 4 right indicator.

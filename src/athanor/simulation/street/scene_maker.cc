@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <string>
@@ -19,6 +21,7 @@
 #include "athanor/media/draw.h"
 #include "athanor/simulation/render/camera_renderer.h"
 #include "athanor/simulation/render/lidar.h"
+#include "athanor/simulation/street/kinds.h"
 #include "athanor/simulation/street/rig.h"
 #include "athanor/simulation/street/stopwatch.h"
 
@@ -199,12 +202,13 @@ class SceneMaker {
       const LogSensor& sensor = rig_.sensors[c + 1];
       times[c] = time_us + rig_.trigger_us[c + 1];
       const double t = Seconds(times[c]);
+      const bool truth = options_.truth && frame >= 0;
       const Rigid3 camera_from_world = (scene_->WorldFromEgo(t) * sensor.ego_from_sensor).Inverse();
       {
         const Stopwatch watch(&report_->render_s);
         scene_->world().SetInstances(scene_->InstancesAt(t));
         CameraRenderOptions render;
-        render.truth = options_.truth && frame >= 0;
+        render.truth = truth;
         render.seed = MixBits(seed_ ^ static_cast<uint64_t>(times[c])) + c;
         render.noise_dark = prepared_.weather == StreetWeather::kNight ? 2.5f : 1.0f;
         render.noise_bright = 1.2f;
@@ -212,6 +216,7 @@ class SceneMaker {
         views[c] = RenderCamera(scene_->world(), scene_->LightingAt(t), sensor.camera,
                                 camera_from_world, render);
       }
+      if (truth) NumberParts(&views[c]);
       ++report_->pictures;
       AddReading(c + 1, times[c], frame);
       if (frame >= 0) {
@@ -278,6 +283,22 @@ class SceneMaker {
            (fs::path(PathOf(sensor, time_us, true)).stem().string() + what);
   }
 
+  // Puts numbers of the scene's part names where the parts of single meshes were; 0: nothing.
+  void NumberParts(RenderedView* view) {
+    const Stopwatch watch(&report_->truth_s);
+    const RayWorld& world = scene_->world();
+    for (size_t i = 0; i < view->part.data.size(); ++i) {
+      const int32_t instance = view->instance.data[i];
+      if (instance < 0) continue;
+      const MeshInstance& hit = world.instances()[instance];
+      const std::string& name = world.mesh(hit.mesh).parts[view->part.data[i]];
+      const auto number =
+          part_numbers_.emplace(name, static_cast<uint16_t>(part_numbers_.size() + 1)).first;
+      view->part.data[i] = number->second;
+      parts_of_[hit.object].insert(*number);
+    }
+  }
+
   void WriteTruth(const RenderedView& view, size_t sensor, int64_t time_us) const {
     DepthImage depth(view.image.width, view.image.height, 1), instance = depth;
     for (size_t i = 0; i < depth.data.size(); ++i) {
@@ -287,21 +308,40 @@ class SceneMaker {
     }
     WriteDepthPng(TruthPath(sensor, time_us, ".depth.png"), depth);
     WriteDepthPng(TruthPath(sensor, time_us, ".instance.png"), instance);
+    WriteDepthPng(TruthPath(sensor, time_us, ".part.png"), view.part);
   }
 
-  // What the values of instance images mean: one line each.
+  // What the values of instance and part images mean.
   void WriteLegend(const Log& log) const {
-    constexpr std::array<const char*, kNumTownParts> kNames = {
-        "ground", "road", "marking", "sidewalk", "building", "vegetation", "pole", "signal"};
-    std::string text = "{\"0\": \"sky\"";
-    for (int i = 0; i < kNumTownParts; ++i)
-      text += StrCat(",\n \"", i + 1, "\": \"", kNames[i], "\"");
-    for (size_t i = 0; i < scene_->traffic().actors.size(); ++i) {
-      if (static_cast<int>(i) == scene_->traffic().ego) continue;
-      text += StrCat(",\n \"", i + kFirstActorObject + 1, "\": \"", scene_->traffic().actors[i].id,
-                     " ", scene_->Category(static_cast<int>(i)), "\"");
+    nlohmann::ordered_json json;
+    json["street"] = {{"seed", options_.seed}, {"weather", StreetWeatherName(prepared_.weather)}};
+    json["objects"] = {{{"id", 0}, {"kind", "sky"}, {"parts", {{{"id", 0}, {"name", ""}}}}}};
+    for (const auto& [object, parts] : parts_of_) {
+      nlohmann::ordered_json entry = {{"id", object + 1}};
+      const int actor = object - kFirstActorObject;
+      const TrafficActor* moving = actor < 0 ? nullptr : &scene_->traffic().actors[actor];
+      if (moving == nullptr) {
+        entry["kind"] = KindOfTown(static_cast<TownPart>(object));
+      } else {
+        const std::string& category = scene_->Category(actor);
+        entry["kind"] = KindOfActor(moving->actor_class, category);
+        entry["actor"] = moving->id;
+        entry["category"] = category;
+        entry["attributes"] = {{"color", scene_->Color(actor)}};
+      }
+      for (const auto& [name, number] : parts) {
+        nlohmann::ordered_json part = {{"id", number}, {"name", name}};
+        if (moving != nullptr) {
+          const std::string_view kind =
+              KindOfActorPart(moving->actor_class, scene_->Category(actor), name);
+          if (kind != entry["kind"]) part["kind"] = kind;
+        }
+        entry["parts"].push_back(std::move(part));
+      }
+      json["objects"].push_back(std::move(entry));
     }
-    WriteFile(folder_ / "truth" / (log.name + ".json"), text + "}\n");
+    WriteFile(folder_ / "truth" / (log.name + ".json"), json.dump(1) + "\n");
+    WriteFile(folder_ / "truth" / "classes.json", StreetClassesJson());
   }
 
   static int Visibility(const Seen& seen) {
@@ -426,6 +466,9 @@ class SceneMaker {
   std::vector<std::vector<LogReading>> readings_;   // per sensor
   std::vector<std::vector<Seen>> seen_;             // per frame and actor
   std::vector<SheetCell> sheet_;                    // per camera
+  // Of the truth: numbers of names of parts; per object those that were seen.
+  std::map<std::string, uint16_t> part_numbers_;
+  std::map<int32_t, std::set<std::pair<std::string, uint16_t>>> parts_of_;
 };
 
 }  // namespace

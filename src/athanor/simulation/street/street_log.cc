@@ -54,7 +54,7 @@ void Describe(StreetOptions& o, OptionList& list) {
            "LiDAR sweeps up to and with each key frame, 20 a second", {.min = 1, .max = 10});
   list.Add("camera-sweeps", &o.camera_sweeps, "pictures between key frames, 12 a second",
            {.min = 0, .max = 5});
-  list.Add("truth", &o.truth, "write depth and instance images of the key frames");
+  list.Add("truth", &o.truth, "write depth, instance and part images of the key frames");
   list.Add("pictures", &o.pictures, "write a contact sheet with a bird's-eye view per scene");
   list.Add("jpeg-quality", &o.jpeg_quality, "of the pictures", {.min = 1, .max = 100});
   list.Add("buildings", &o.buildings, "share of the lots along the roads that are built on",

@@ -23,7 +23,7 @@ struct StreetOptions {
   int width_px = 704, height_px = 256;
   int lidar_sweeps = 1;   // sweeps up to and with each key frame, 20 a second: 1 to 10
   int camera_sweeps = 0;  // pictures between key frames, 12 a second: 0 to 5
-  bool truth = false;     // depth and instance images beside the key frames' pictures
+  bool truth = false;     // depth, instance and part images beside the key frames' pictures
   bool pictures = true;   // a contact sheet and a bird's-eye view per scene
   int jpeg_quality = 90;
   float buildings = 0.85f;  // share of the lots that are built on
@@ -49,7 +49,9 @@ struct StreetReport {
 //
 //   FOLDER/v1.0-mini/, samples/, sweeps/, maps/    nuScenes; each scene is a location of its own
 //   FOLDER/truth/CHANNEL/NAME.depth.png            centimetres along the camera's z axis, 0: sky
-//   FOLDER/truth/CHANNEL/NAME.instance.png         value in truth/SCENE.json, 0: sky
+//   FOLDER/truth/CHANNEL/NAME.instance.png         "id" of an object in truth/SCENE.json, 0: sky
+//   FOLDER/truth/CHANNEL/NAME.part.png             "id" of one of its parts
+//   FOLDER/truth/classes.json                      what the kinds of objects are
 //   FOLDER/pictures/SCENE.png                      contact sheet and the traffic from above
 //   FOLDER/pictures/SCENE.boxes.png                the same moment with points and boxes
 //   FOLDER/street.toml                             the options

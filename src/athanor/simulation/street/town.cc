@@ -257,7 +257,7 @@ class TownBuilder {
       Vector3d foot = end.position;
       foot.head<2>() += Left(end.yaw_rad) * aside;
       if (walk) foot.z() += kKerbHeight;
-      Place(pole, Placed(foot, end.yaw_rad), TownPart::kPole);
+      Place(pole, Placed(foot, end.yaw_rad), TownPart::kSignal);
       // Two heads: one at the pole, one over the lanes; both look at those who come.
       for (const auto& [left, up] :
            {std::pair{0.28, 2.7}, {static_cast<double>(kSignalArm_m), 5.3}}) {
@@ -314,7 +314,7 @@ class TownBuilder {
           foot.head<2>() += Left(at.yaw_rad) * (kerb > 0 ? kerb - 0.35 : -0.7);
           if (kerb > 0) foot.z() += kKerbHeight;
           if ((map_.At(foot.head<2>()) & (GroundMap::kRoad | GroundMap::kBuilt)) != 0) continue;
-          Place(lamp, Placed(foot, at.yaw_rad + kPi / 2), TownPart::kPole);
+          Place(lamp, Placed(foot, at.yaw_rad + kPi / 2), TownPart::kLamp);
           if (!options_.night) continue;
           Lamp light;
           Vector3d bulb = foot + Vector3d(0, 0, kLampHeight_m - 0.1);
@@ -342,7 +342,7 @@ class TownBuilder {
         if (!IsFreeFor(spot, 0.5)) continue;
         Take(spot, 1.2);
         Place(trees[kind], Placed({spot.x(), spot.y(), ground_z_ - 0.04}, random.Uniform(0, 6.28f)),
-              TownPart::kVegetation, leaf_color(&random));
+              TownPart::kTree, leaf_color(&random));
       }
       for (double s = random.Uniform(0, 20); s < length - 3; s += random.Uniform(2.2f, 16)) {
         const LinePoint at = PointOnLine(border.line, s);
@@ -351,7 +351,8 @@ class TownBuilder {
         Take(spot, 1.0);
         const bool sits = border.sidewalk_m > 0 && random.Uniform() < 0.08f;
         Place(sits ? bench : hedges[random.Below(kHedges)],
-              Placed({spot.x(), spot.y(), ground_z_ - 0.04}, at.yaw_rad), TownPart::kVegetation,
+              Placed({spot.x(), spot.y(), ground_z_ - 0.04}, at.yaw_rad),
+              sits ? TownPart::kBench : TownPart::kHedge,
               sits ? Vector3f(Vector3f::Constant(-1)) : leaf_color(&random));
       }
       // Signs at the beginning and at the end.
@@ -361,7 +362,7 @@ class TownBuilder {
         foot.head<2>() += Left(at.yaw_rad) * (kerb > 0 ? 0.3 : -0.5);
         if (kerb > 0) foot.z() += kKerbHeight;
         if ((map_.At(foot.head<2>()) & (GroundMap::kRoad | GroundMap::kBuilt)) != 0) return;
-        Place(signs[static_cast<int>(kind)], Placed(foot, at.yaw_rad + kPi), TownPart::kPole);
+        Place(signs[static_cast<int>(kind)], Placed(foot, at.yaw_rad + kPi), TownPart::kSign);
       };
       if (length < 25 || edge.to_junction < 0) continue;
       const RoadJunction& to = roads_.junctions[edge.to_junction];
@@ -389,8 +390,8 @@ class TownBuilder {
         const Vector2d at = islands_[i] + r * Vector2d(std::cos(angle), std::sin(angle));
         const bool tree = random.Uniform() < 0.35f;
         Place(tree ? trees[random.Below(kTrees)] : hedges[random.Below(kHedges)],
-              Placed({at.x(), at.y(), ground_z_ + 0.1}, angle), TownPart::kVegetation,
-              leaf_color(&random));
+              Placed({at.x(), at.y(), ground_z_ + 0.1}, angle),
+              tree ? TownPart::kTree : TownPart::kHedge, leaf_color(&random));
       }
     }
     // Woods and gardens away from the roads.
@@ -406,7 +407,8 @@ class TownBuilder {
       if (!IsFreeFor(at, 2.0)) continue;
       Take(at, 1.5);
       Place(kind < kTrees ? trees[kind] : hedges[kind - kTrees],
-            Placed({at.x(), at.y(), ground_z_ - 0.04}, yaw), TownPart::kVegetation, color);
+            Placed({at.x(), at.y(), ground_z_ - 0.04}, yaw),
+            kind < kTrees ? TownPart::kTree : TownPart::kHedge, color);
     }
   }
 

@@ -36,8 +36,20 @@ struct TownOptions {
 };
 
 // What a pixel of the static world belongs to; actors have ids of their own.
-enum class TownPart { kGround, kRoad, kMarking, kSidewalk, kBuilding, kVegetation, kPole, kSignal };
-inline constexpr int kNumTownParts = 8;
+enum class TownPart {
+  kGround,
+  kRoad,
+  kMarking,
+  kSidewalk,
+  kBuilding,
+  kTree,
+  kHedge,
+  kLamp,
+  kSign,
+  kSignal,  // with its pole
+  kBench,
+};
+inline constexpr int kNumTownParts = 11;
 
 // A head of a traffic light: which of its three lamps shines follows from the state of the network.
 struct TownSignal {

@@ -1,4 +1,4 @@
-#include "athanor/simulation/rooms/color_names.h"
+#include "athanor/simulation/color_names.h"
 
 #include <algorithm>
 #include <cmath>
