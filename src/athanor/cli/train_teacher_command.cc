@@ -16,12 +16,13 @@ CommandAction SetUpSemanticTrainTeacher(CLI::App& app) {
   };
   auto arguments = std::make_shared<Arguments>();
   app.add_option("WORLDS", arguments->worlds,
-                 StrCat("folders of `sim room`, with seeds from ", kFirstTrainingSeed, " on"))
+                 StrCat("folders of `sim room` or `sim street --truth`, with seeds from ",
+                        kFirstTrainingSeed, " on"))
       ->required()
       ->type_name("PATH");
   app.add_option("--score", arguments->scored_on,
-                 StrCat("folders of rooms that are held out, with seeds below ", kFirstTrainingSeed,
-                        ", for the card"))
+                 StrCat("folders of worlds that are held out, with seeds below ",
+                        kFirstTrainingSeed, ", for the card"))
       ->type_name("PATH");
   AddPath(app, "-o,--out", &arguments->out, "folder of the run")->required();
   app.add_flag("--resume", arguments->resume, "go on with the run in the folder");
@@ -45,14 +46,13 @@ CommandAction SetUpSemanticTrainTeacher(CLI::App& app) {
     }
     std::cout << "weights    " << result.weights.string() << ": " << Grouped(result.parameters)
               << " parameters, " << Grouped(result.step) << " steps\n";
-    if (result.score) {
-      const TeacherScore& s = *result.score;
-      std::cout << "held out   mIoU " << Fixed(100 * s.frequent_miou, 1) << " % of frequent kinds, "
-                << Fixed(100 * s.miou, 1) << " % of all " << s.kinds.size() << "; colours "
-                << Fixed(100 * s.color_accuracy, 1) << " %, parts "
-                << Fixed(100 * s.part_accuracy, 1) << " %\ncard       " << result.card.string()
-                << "\n";
+    for (const TeacherScore& s : result.scores) {
+      std::cout << "held out   " << s.sort << ": mIoU " << Fixed(100 * s.frequent_miou, 1)
+                << " % of frequent kinds, " << Fixed(100 * s.miou, 1) << " % of all "
+                << s.kinds.size() << "; colours " << Fixed(100 * s.color_accuracy, 1)
+                << " %, parts " << Fixed(100 * s.part_accuracy, 1) << " %\n";
     }
+    if (!result.card.empty()) std::cout << "card       " << result.card.string() << "\n";
     return 0;
   };
 }

@@ -30,17 +30,6 @@ const std::string& Metadata(const SafeTensors& file, const char* name, std::stri
   return it->second;
 }
 
-Vocabulary ReadVocabulary(const SafeTensors& file, std::string_view where) {
-  std::istringstream lines(Metadata(file, "vocabulary", where));
-  std::vector<std::string> words;
-  for (std::string word; std::getline(lines, word);) words.push_back(word);
-  try {
-    return Vocabulary(std::move(words));
-  } catch (const Error& error) {
-    throw Error(StrCat(where, ": ", error.what()));
-  }
-}
-
 // The content names the space: vectors of other weights mean other things.
 std::string SpaceOf(const SafeTensors& file) {
   uint64_t hash = 0;
@@ -107,6 +96,17 @@ EmbeddedNetworkShape ReadEmbeddedShape(const SafeTensors& file, std::string_view
   return shape;
 }
 
+Vocabulary ReadEmbeddedVocabulary(const SafeTensors& file, std::string_view where) {
+  std::istringstream lines(Metadata(file, "vocabulary", where));
+  std::vector<std::string> words;
+  for (std::string word; std::getline(lines, word);) words.push_back(word);
+  try {
+    return Vocabulary(std::move(words));
+  } catch (const Error& error) {
+    throw Error(StrCat(where, ": ", error.what()));
+  }
+}
+
 EmbeddedTeacher::EmbeddedTeacher(const SafeTensors& file, std::string_view where, std::string space,
                                  const EmbeddedOptions& options)
     : shape_(ReadEmbeddedShape(file, where)),
@@ -152,7 +152,7 @@ ViewFeatures EmbeddedTeacher::Describe(const Image& rgb, const std::string& name
 EmbeddedText::EmbeddedText(const SafeTensors& file, std::string_view where, std::string space)
     : shape_(ReadEmbeddedShape(file, where)),
       space_(std::move(space)),
-      vocabulary_(ReadVocabulary(file, where)),
+      vocabulary_(ReadEmbeddedVocabulary(file, where)),
       network_(shape_, 0) {
   ATHANOR_CHECK(static_cast<int>(vocabulary_.words().size()) == shape_.words, where, ": expected ",
                 shape_.words, " words, found ", vocabulary_.words().size());

@@ -82,5 +82,6 @@ std::filesystem::path FindEmbeddedModel();
 void DescribeEmbedded(const EmbeddedNetworkShape& shape, const Vocabulary& vocabulary,
                       SafeTensors* file);
 EmbeddedNetworkShape ReadEmbeddedShape(const SafeTensors& file, std::string_view where);
+Vocabulary ReadEmbeddedVocabulary(const SafeTensors& file, std::string_view where);
 
 }  // namespace athanor

@@ -36,7 +36,12 @@ fs::path PicturePath(const fs::path& folder, const std::string& stem) {
 LabelledWorlds::LabelledWorlds(const std::vector<fs::path>& folders, Use use) {
   patterns_ = {""};
   for (const fs::path& folder : folders) {
-    ATHANOR_CHECK(fs::is_directory(folder), folder.string(), ": expected a folder of `sim room`");
+    ATHANOR_CHECK(fs::is_directory(folder), folder.string(),
+                  ": expected a folder of `sim room` or `sim street`");
+    if (fs::exists(folder / "street.toml")) {
+      ReadStreets(folder, use);
+      continue;
+    }
     if (fs::exists(folder / "objects.json")) {
       ReadRoom(folder, use);
       continue;
@@ -46,7 +51,8 @@ LabelledWorlds::LabelledWorlds(const std::vector<fs::path>& folders, Use use) {
       if (fs::exists(entry.path() / "objects.json")) rooms.push_back(entry.path());
     }
     ATHANOR_CHECK(!rooms.empty(), folder.string(),
-                  ": expected objects.json of `sim room`, in it or in its folders");
+                  ": expected objects.json of `sim room`, in it or in its folders, or street.toml "
+                  "of `sim street`");
     std::sort(rooms.begin(), rooms.end());
     for (const fs::path& room : rooms) ReadRoom(room, use);
   }
@@ -55,62 +61,134 @@ LabelledWorlds::LabelledWorlds(const std::vector<fs::path>& folders, Use use) {
   std::sort(patterns_.begin(), patterns_.end());  // plain, "", comes first
 }
 
+std::string LabelledWorlds::Sort() const {
+  std::string sort;
+  for (const auto& [name, text] : classes_read_) {
+    sort += StrCat(sort.empty() ? "" : " and ", name, "s");
+  }
+  return sort;
+}
+
 void LabelledWorlds::ReadRoom(const fs::path& folder, Use use) {
-  const fs::path objects_path = folder / "objects.json", classes_path = folder / "classes.json";
-  const std::string classes_json = ReadFile(classes_path);
-  ATHANOR_CHECK(classes_json_.empty() || classes_json == classes_json_, classes_path.string(),
-                ": expected the classes of the first room; these come from another version");
-  try {
-    if (classes_json_.empty()) {
-      classes_json_ = classes_json;
-      const Json classes = ReadJson(classes_path);
-      for (const Json& entry : classes.at("classes")) {
-        KindWords kind;
-        kind.name = entry.at("name").get<std::string>();
-        kind.synonyms = entry.at("synonyms").get<std::vector<std::string>>();
-        kind.category = entry.at("category").get<std::string>();
-        kind.affordances = entry.at("affordances").get<std::vector<std::string>>();
-        for (const Json& part : entry.at("parts")) {
-          kind.parts.push_back(part.at("name").get<std::string>());
-        }
-        kinds_.push_back(std::move(kind));
-      }
+  ReadClasses(folder / "classes.json");
+  ReadWorld(folder / "objects.json", "room", use);
+  for (const fs::path& path : ListFiles(folder / "instance", {".png"})) {
+    views_.push_back({static_cast<int32_t>(worlds_.size()) - 1,
+                      PicturePath(folder, path.stem().string()), path,
+                      folder / "part" / path.filename()});
+  }
+}
+
+void LabelledWorlds::ReadStreets(const fs::path& folder, Use use) {
+  const fs::path truth = folder / "truth";
+  ATHANOR_CHECK(fs::is_directory(truth), folder.string(),
+                ": expected truth/, which `sim street --truth` writes, found none");
+  ReadClasses(truth / "classes.json");
+  std::map<std::string, int32_t> scenes;
+  for (const fs::path& path : ListFiles(truth, {".json"})) {
+    if (path.filename() == "classes.json") continue;
+    ReadWorld(path, "street", use);
+    scenes[path.stem().string()] = static_cast<int32_t>(worlds_.size()) - 1;
+  }
+  std::vector<fs::path> channels;
+  for (const auto& entry : fs::directory_iterator(truth)) {
+    if (entry.is_directory()) channels.push_back(entry.path());
+  }
+  std::sort(channels.begin(), channels.end());
+  constexpr std::string_view kInstance = ".instance";
+  for (const fs::path& channel : channels) {
+    for (const fs::path& path : ListFiles(channel, {".png"})) {
+      const std::string stem = path.stem().string();
+      if (!stem.ends_with(kInstance)) continue;
+      const std::string name = stem.substr(0, stem.size() - kInstance.size());
+      // NAME is SCENE__CHANNEL__TIME, as in nuScenes.
+      const auto scene = scenes.find(name.substr(0, name.find("__")));
+      ATHANOR_CHECK(scene != scenes.end(), path.string(), ": expected the scene's list in ",
+                    truth.string(), ", found none");
+      views_.push_back({scene->second, folder / "samples" / channel.filename() / (name + ".jpg"),
+                        path, channel / (name + ".part.png")});
     }
-    const Json json = ReadJson(objects_path);
-    const int64_t seed = json.at("room").at("seed").get<int64_t>();
+  }
+}
+
+KindWords* LabelledWorlds::KindNamed(const std::string& name) {
+  for (KindWords& kind : kinds_) {
+    if (kind.name == name) return &kind;
+  }
+  return nullptr;
+}
+
+// What one sort of worlds calls its kinds: the same for all worlds of the sort.
+void LabelledWorlds::ReadClasses(const fs::path& path) {
+  const std::string sort = path.parent_path().filename() == "truth" ? "street" : "room";
+  const std::string text = ReadFile(path);
+  const auto [known, added] = classes_read_.emplace(sort, text);
+  ATHANOR_CHECK(known->second == text, path.string(), ": expected the classes of the first ", sort,
+                "; these come from another version");
+  if (!added) return;
+  try {
+    const Json classes = ReadJson(path);
+    for (const Json& entry : classes.at("classes")) {
+      KindWords kind;
+      kind.name = entry.at("name").get<std::string>();
+      kind.synonyms = entry.at("synonyms").get<std::vector<std::string>>();
+      kind.category = entry.at("category").get<std::string>();
+      kind.affordances = entry.at("affordances").get<std::vector<std::string>>();
+      for (const Json& part : entry.value("parts", Json::array())) {
+        kind.parts.push_back(part.at("name").get<std::string>());
+      }
+      if (KindNamed(kind.name) == nullptr) kinds_.push_back(std::move(kind));
+    }
+  } catch (const Json::exception& error) {
+    throw Error(StrCat(path.string(), ": ", error.what()));
+  }
+}
+
+// `about`: the key of what the list says of the whole world.
+void LabelledWorlds::ReadWorld(const fs::path& list, const char* about, Use use) {
+  try {
+    const Json json = ReadJson(list);
+    const int64_t seed = json.at(about).at("seed").get<int64_t>();
     const bool for_training = seed >= kFirstTrainingSeed;
-    ATHANOR_CHECK(for_training == (use == Use::kTraining), objects_path.string(), ": seed ", seed,
+    ATHANOR_CHECK(for_training == (use == Use::kTraining), list.string(), ": seed ", seed,
                   for_training ? " is of a training world; scores are of seeds below "
                                : " is held out for scores; training takes seeds from ",
                   kFirstTrainingSeed, for_training ? "" : " on");
     World world;
-    world.folder = folder;
+    world.list = list;
     for (const Json& entry : json.at("objects")) {
       Thing thing;
-      ATHANOR_CHECK(entry.at("id").get<size_t>() == world.things.size() + 1, objects_path.string(),
-                    ": expected object ", world.things.size() + 1, ", found ",
-                    entry.at("id").get<int64_t>());
+      const int id = entry.at("id").get<int>();
+      ATHANOR_CHECK(world.thing_of.emplace(id, world.things.size()).second, list.string(),
+                    ": object ", id, " comes twice");
       thing.kind = entry.at("kind").get<std::string>();
-      const Json& attributes = entry.at("attributes");
-      thing.color = attributes.at("color").get<std::string>();
-      thing.material = attributes.at("material").get<std::string>();
-      thing.pattern = attributes.at("pattern").get<std::string>();
-      thing.size = attributes.at("size").get<std::string>();
-      for (const Json& part : entry.at("parts")) {
-        thing.parts.emplace_back(part.at("id").get<int>(), part.at("name").get<std::string>());
+      const Json attributes = entry.value("attributes", Json::object());
+      thing.color = attributes.value("color", "");
+      thing.material = attributes.value("material", "");
+      thing.size = attributes.value("size", "");
+      if (attributes.contains("pattern")) {
+        thing.pattern = attributes["pattern"].get<std::string>();
+        AddOnce(&patterns_, *thing.pattern);
       }
       AddOnce(&colors_, thing.color);
       AddOnce(&materials_, thing.material);
-      AddOnce(&patterns_, thing.pattern);
       AddOnce(&sizes_, thing.size);
+      for (const Json& part : entry.at("parts")) {
+        Part& read = thing.parts.emplace_back();
+        read = {part.at("id").get<int>(), part.at("name").get<std::string>(),
+                part.value("kind", thing.kind)};
+        KindWords* kind = KindNamed(read.kind);
+        ATHANOR_CHECK(kind != nullptr, list.string(), ": object ", id, ": the kind '", read.kind,
+                      "' is not in classes.json");
+        // A road's part "road" says no more than the kind.
+        if (read.name == kind->name) read.name.clear();
+        AddOnce(&kind->parts, read.name);
+      }
       world.things.push_back(std::move(thing));
     }
     worlds_.push_back(std::move(world));
   } catch (const Json::exception& error) {
-    throw Error(StrCat(objects_path.string(), " or classes.json beside it: ", error.what()));
-  }
-  for (const fs::path& path : ListFiles(folder / "instance", {".png"})) {
-    views_.emplace_back(static_cast<int32_t>(worlds_.size()) - 1, path.stem().string());
+    throw Error(StrCat(list.string(), ": ", error.what()));
   }
 }
 
@@ -125,31 +203,31 @@ void LabelledWorlds::UseLexicon(const Lexicon& lexicon) {
     world.labels.assign(world.things.size(), {});
     for (size_t t = 0; t < world.things.size(); ++t) {
       const Thing& thing = world.things[t];
-      PixelLabel label;
-      label.kind = lexicon.FindKind(thing.kind);
-      ATHANOR_CHECK(label.kind != kUnknown, world.folder.string(), ": the kind '", thing.kind,
-                    "' is not in the lexicon");
-      label.color = lexicon.FindColor(thing.color);
-      label.material = lexicon.FindMaterial(thing.material);
-      label.pattern = lexicon.FindPattern(thing.pattern);
-      label.size = lexicon.FindSize(thing.size);
-      for (const auto& [number, name] : thing.parts) {
-        label.part = lexicon.FindPart(name);
+      for (const Part& part : thing.parts) {
+        PixelLabel label;
+        label.kind = lexicon.FindKind(part.kind);
+        ATHANOR_CHECK(label.kind != kUnknown, world.list.string(), ": the kind '", part.kind,
+                      "' is not in the lexicon");
+        label.part = lexicon.FindPart(part.name);
+        if (part.kind == thing.kind) {
+          label.color = lexicon.FindColor(thing.color);
+          label.material = lexicon.FindMaterial(thing.material);
+          if (thing.pattern) label.pattern = lexicon.FindPattern(*thing.pattern);
+          label.size = lexicon.FindSize(thing.size);
+        }
         const auto [it, added] = numbers.emplace(label, static_cast<int32_t>(labels_.size()));
         if (added) labels_.push_back(label);
-        world.labels[t].emplace_back(number, it->second);
+        world.labels[t].emplace_back(part.number, it->second);
       }
     }
   }
 }
 
 LabelledView LabelledWorlds::ReadView(int64_t view) const {
-  const auto& [world_index, stem] = views_[view];
+  const auto& [world_index, picture_path, instance_path, part_path] = views_[view];
   const World& world = worlds_[world_index];
-  const fs::path instance_path = world.folder / "instance" / (stem + ".png");
-  const fs::path part_path = world.folder / "part" / (stem + ".png");
   LabelledView result;
-  result.rgb = ReadImage(PicturePath(world.folder, stem), 3);
+  result.rgb = ReadImage(picture_path, 3);
   const DepthImage instance = ReadDepthPng(instance_path), part = ReadDepthPng(part_path);
   for (const auto& [path, image] : {std::pair(&instance_path, &instance), {&part_path, &part}}) {
     ATHANOR_CHECK(image->width == result.rgb.width && image->height == result.rgb.height,
@@ -158,11 +236,13 @@ LabelledView LabelledWorlds::ReadView(int64_t view) const {
   }
   result.labels.resize(instance.data.size(), -1);
   for (size_t i = 0; i < instance.data.size(); ++i) {
-    const uint16_t thing = instance.data[i];
-    if (thing == 0) continue;
-    ATHANOR_CHECK(thing <= world.labels.size(), instance_path.string(), ": pixel ", i,
-                  " names object ", thing, "; objects.json has ", world.labels.size());
-    for (const auto& [number, label] : world.labels[thing - 1]) {
+    const auto thing = world.thing_of.find(instance.data[i]);
+    if (thing == world.thing_of.end()) {
+      ATHANOR_CHECK(instance.data[i] == 0, instance_path.string(), ": pixel ", i, " names object ",
+                    instance.data[i], ", which is not in ", world.list.string());
+      continue;
+    }
+    for (const auto& [number, label] : world.labels[thing->second]) {
       if (number == part.data[i]) result.labels[i] = label;
     }
   }

@@ -4,7 +4,8 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <memory>
+#include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,8 +28,9 @@ class LabelledWorlds {
  public:
   enum class Use { kTraining, kScoring };
 
-  // Reads the lists of all worlds: each folder is a room of `sim room`, or holds such rooms. Kinds
-  // come in the order of classes.json, which must be one for all rooms.
+  // Reads the lists of all worlds: each folder is a room of `sim room`, holds such rooms, or is a
+  // data set of `sim street --truth`. Kinds come in the order of classes.json, those of rooms
+  // before those of streets where rooms come first; a kind of both is one.
   // Throws Error (path, what was expected) for damaged lists, for none, and for worlds whose seed
   // is not meant for that use.
   LabelledWorlds(const std::vector<std::filesystem::path>& folders, Use use);
@@ -39,6 +41,8 @@ class LabelledWorlds {
   // kUnknown. Throws Error for a kind that it does not know.
   void UseLexicon(const Lexicon& lexicon);
 
+  // "rooms", "streets" or "rooms and streets".
+  std::string Sort() const;
   int64_t num_worlds() const { return static_cast<int64_t>(worlds_.size()); }
   int64_t num_views() const { return static_cast<int64_t>(views_.size()); }
   const std::vector<PixelLabel>& labels() const { return labels_; }
@@ -47,23 +51,37 @@ class LabelledWorlds {
   LabelledView ReadView(int64_t view) const;
 
  private:
+  struct Part {
+    int number = 0;  // in part images
+    std::string name, kind;
+  };
   struct Thing {  // an object of a world
-    std::string kind, color, material, pattern, size;
-    std::vector<std::pair<int, std::string>> parts;  // number in part images, name
+    std::string kind, color, material, size;
+    std::optional<std::string> pattern;  // "" is plain
+    std::vector<Part> parts;
   };
   struct World {
-    std::filesystem::path folder;
-    std::vector<Thing> things;  // number in instance images, less 1
+    std::filesystem::path list;      // the file that names its things
+    std::map<int, size_t> thing_of;  // number in instance images to thing
+    std::vector<Thing> things;
     // Per thing: number of the part, label.
     std::vector<std::vector<std::pair<int, int32_t>>> labels;
   };
+  struct View {
+    int32_t world = 0;
+    std::filesystem::path picture, instance, part;
+  };
   void ReadRoom(const std::filesystem::path& folder, Use use);
+  void ReadStreets(const std::filesystem::path& folder, Use use);
+  void ReadClasses(const std::filesystem::path& path);
+  void ReadWorld(const std::filesystem::path& list, const char* about, Use use);
+  KindWords* KindNamed(const std::string& name);
 
   std::vector<KindWords> kinds_;
-  std::string classes_json_;
+  std::map<std::string, std::string> classes_read_;  // sort of worlds to the text of classes.json
   std::vector<std::string> colors_, materials_, patterns_, sizes_;
   std::vector<World> worlds_;
-  std::vector<std::pair<int32_t, std::string>> views_;  // world, stem of the files
+  std::vector<View> views_;
   std::vector<PixelLabel> labels_;
 };
 

@@ -47,7 +47,16 @@ const Strings kForms = {"something", "thing", "one can", "object", "used", ""}; 
 constexpr double kLargestGroup = 0.4;
 constexpr int kHypernymSteps = 3;
 // Lexicographer files of things that one can see, lexnames(5WN).
-constexpr int kArtifact = 6, kFood = 13, kPlant = 20;
+constexpr int kAnimal = 5, kArtifact = 6, kFood = 13, kObject = 17, kPerson = 18, kPlant = 20;
+
+// Whether a sense from that file can be meant by a kind of that category: a mouse on a desk is no
+// animal.
+bool MayMean(const std::string& category, int file) {
+  if (category == "animal") return file == kAnimal;
+  if (category == "person") return file == kPerson;
+  if (category == "nature") return file == kObject;
+  return file == kArtifact || file == kFood || file == kPlant;
+}
 // Hypernyms that nobody would look for things by.
 constexpr std::array<std::string_view, 32> kVague = {"instrumentality",
                                                      "instrumentation",
@@ -220,7 +229,7 @@ void Lexicon::Enlarge(int kind, const WordNet& wordnet) {
     for (const int64_t offset : wordnet.Senses(phrase)) {
       const WordNet::Synset sense = wordnet.Read(offset);
       const int file = sense.lexicographer_file;
-      if (file != kArtifact && file != kFood && file != kPlant) continue;
+      if (!MayMean(words.category, file)) continue;
       double score = bonus + (file == kArtifact ? 0.5 : 0);
       for (const std::string& word : sense.words) score += counts(word) ? 2 : 0;
       for (const WordNet::Synset& above : wordnet.Ancestors(sense, 8)) {

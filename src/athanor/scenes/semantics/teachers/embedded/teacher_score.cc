@@ -168,6 +168,7 @@ TeacherScore ScoreTeacher(EmbeddedTeacher& teacher, EmbeddedText& text,
   }
 
   TeacherScore score;
+  score.sort = worlds.Sort();
   score.worlds = worlds.num_worlds();
   score.views = views;
   std::tie(score.miou, score.macc) = MeanIouAndRecall(all);

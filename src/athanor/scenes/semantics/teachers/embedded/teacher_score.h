@@ -11,6 +11,7 @@
 namespace athanor {
 
 struct TeacherScore {
+  std::string sort;  // "rooms", "streets"
   int64_t worlds = 0, views = 0;
   double miou = 0, macc = 0, pixel_accuracy = 0;  // over all kinds that are seen
   double frequent_miou = 0, frequent_macc = 0;    // over structure and the 20 kinds of most pixels

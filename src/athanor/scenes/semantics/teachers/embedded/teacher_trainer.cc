@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <tuple>
 
 #include "athanor/base/error.h"
 #include "athanor/base/parallel.h"
@@ -72,6 +73,9 @@ OptionList Describe(TrainTeacherOptions& options) {
   list.Add("wordnet", &options.wordnet,
            "folder of WordNet's data.noun and index.noun (Debian: wordnet-base), for more names of "
            "things; empty = without");
+  list.Add("start-from", &options.start_from,
+           "begin with the networks of another run: a file of its checkpoints/; words that both "
+           "know keep their meaning");
   return list;
 }
 
@@ -217,6 +221,38 @@ void TeacherTrainer::Restore(const SafeTensors& file, std::string_view where) {
   const auto step = file.metadata.find("step");
   ATHANOR_CHECK(step != file.metadata.end(), where, ": expected 'step' in the metadata");
   step_ = std::stoll(step->second);
+}
+
+void TeacherTrainer::StartFrom(const SafeTensors& checkpoint, std::string_view where) {
+  const at::NoGradGuard no_grad;
+  const Vocabulary known = ReadEmbeddedVocabulary(checkpoint, where);
+  for (const auto& [image, text, prefix] :
+       {std::tuple(&image_, &text_, ""), std::tuple(&average_image_, &average_text_, "average.")}) {
+    image->parameters().Load(StrCat(prefix, "image."), checkpoint, where);
+    const std::string text_prefix = StrCat(prefix, "text.");
+    SafeTensors fitted;
+    for (const auto& [name, tensor] : checkpoint.tensors) {
+      if (!name.starts_with(text_prefix)) continue;
+      at::Tensor value = tensor;
+      if (name == text_prefix + "words") {
+        // Row 0 fills up short phrases; word w has row w + 1.
+        value = text->parameters().Get("words").detach().clone();
+        ATHANOR_CHECK(tensor.dim() == 2 && tensor.size(1) == value.size(1) &&
+                          tensor.size(0) == std::ssize(known.words()) + 1,
+                      where, ": ", name, ": expected [", known.words().size() + 1, ",",
+                      value.size(1), "], found ", tensor.sizes());
+        value[0].copy_(tensor[0]);
+        for (size_t w = 0; w < known.words().size(); ++w) {
+          const auto& mine = vocabulary_.words();
+          const auto it = std::lower_bound(mine.begin(), mine.end(), known.words()[w]);
+          if (it == mine.end() || *it != known.words()[w]) continue;
+          value[it - mine.begin() + 1].copy_(tensor[static_cast<int64_t>(w) + 1]);
+        }
+      }
+      fitted.tensors.emplace_back(name, value);
+    }
+    text->parameters().Load(text_prefix, fitted, where);
+  }
 }
 
 SafeTensors TeacherTrainer::Export() const {

@@ -25,6 +25,7 @@ struct TrainTeacherOptions {
   bool bfloat16 = true;                    // twice as fast where the processor has it
   int64_t seed = 0;
   std::string wordnet = "/usr/share/wordnet";
+  std::string start_from;  // checkpoint of another run; empty: from nothing
 };
 
 OptionList Describe(TrainTeacherOptions& options);
@@ -49,6 +50,9 @@ class TeacherTrainer {
   // Everything that going on needs.
   SafeTensors Checkpoint() const;
   void Restore(const SafeTensors& file, std::string_view where);
+  // Takes the networks of another run's checkpoint, which may have other words: those that both
+  // know keep their vectors, the others begin anew.
+  void StartFrom(const SafeTensors& checkpoint, std::string_view where);
 
   // The file that OpenEmbeddedTeacher reads: averaged weights in float16, shape, vocabulary.
   SafeTensors Export() const;

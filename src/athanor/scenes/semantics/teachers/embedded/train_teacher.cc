@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -48,7 +49,8 @@ std::string Percent(double share) {
 }
 
 void PlotMetrics(const fs::path& out) {
-  PlotSeries pairs{"pairs x 10"}, groups{"groups"}, miou{"mIoU"};
+  PlotSeries pairs{"pairs x 10"}, groups{"groups"};
+  std::map<std::string, PlotSeries> miou;  // by sort of worlds
   std::istringstream lines(ReadFile(out / "metrics.jsonl"));
   double mean_pairs = 0, mean_groups = 0;
   int64_t count = 0;
@@ -57,8 +59,10 @@ void PlotMetrics(const fs::path& out) {
     if (!json.is_object()) continue;
     const double step = json.value("step", 0.0);
     if (json.contains("miou")) {
-      miou.x.push_back(step);
-      miou.y.push_back(json.value("miou", 0.0));
+      const std::string sort = json.value("worlds", "");
+      PlotSeries& series = miou.try_emplace(sort, PlotSeries{"mIoU of " + sort}).first->second;
+      series.x.push_back(step);
+      series.y.push_back(json.value("miou", 0.0));
       continue;
     }
     // Steps are noisy: means of ten lines.
@@ -73,7 +77,7 @@ void PlotMetrics(const fs::path& out) {
     }
   }
   std::vector<PlotSeries> series = {groups, pairs};
-  if (!miou.x.empty()) series.push_back(miou);
+  for (const auto& [sort, of_sort] : miou) series.push_back(of_sort);
   WriteImage(out / "curves.png", PlotLines(series, {.title = "training of the embedded teacher",
                                                     .x_label = "step",
                                                     .y_label = "loss, mIoU of held-out worlds"}));
@@ -81,40 +85,43 @@ void PlotMetrics(const fs::path& out) {
 
 }  // namespace
 
-std::string TeacherCard(const TeacherScore& score, const TrainTeacherResult& run,
-                        const TrainTeacherOptions& options, const Lexicon& lexicon,
-                        int64_t training_worlds, int64_t training_views) {
+std::string TeacherCard(const TrainTeacherResult& run, const TrainTeacherOptions& options,
+                        const Lexicon& lexicon, const std::string& trained_on) {
   std::ostringstream card;
   card << "# The embedded teacher\n\n"
        << "Pictures to one unit vector per 4 x 4 pixels, phrases to vectors of the same space. "
-       << run.parameters << " parameters. Trained from nothing on " << training_views
-       << " pictures of " << training_worlds << " simulated rooms (seeds from "
+       << run.parameters << " parameters. Trained on " << trained_on << " (seeds from "
        << kFirstTrainingSeed << "), " << options.steps << " steps of " << 2 * options.pictures
-       << " crops.\n\n## Measured\n\nOn " << score.views << " pictures of " << score.worlds
-       << " rooms with seeds below " << kFirstTrainingSeed
-       << ", none of which was trained on; their things have other shapes, colours and places, "
-          "made by the same simulator.\n\n| | |\n|---|---|\n"
-       << "| mIoU / mAcc, structure and the 20 kinds of most pixels | "
-       << Percent(score.frequent_miou) << " / " << Percent(score.frequent_macc) << " % |\n"
-       << "| mIoU / mAcc, all " << score.kinds.size() << " kinds that are seen | "
-       << Percent(score.miou) << " / " << Percent(score.macc) << " % |\n"
-       << "| pixels given the right kind among " << lexicon.kinds().size() << " | "
-       << Percent(score.pixel_accuracy) << " % |\n"
-       << "| colour of a thing, among " << lexicon.colors().size() << " | "
-       << Percent(score.color_accuracy) << " % |\n"
-       << "| part of a thing (\"mug handle\"), mean over parts | " << Percent(score.part_accuracy)
-       << " % |\n\n## By kind\n\n| kind | pixels | IoU % |\n|---|---|---|\n";
-  for (const TeacherScore::Kind& kind : score.kinds) {
-    card << "| " << kind.name << (kind.frequent ? " *" : "") << " | " << kind.pixels << " | "
-         << Percent(kind.iou) << " |\n";
+       << " crops, "
+       << (options.start_from.empty() ? "from nothing" : "from the networks of another run")
+       << ".\n";
+  for (const TeacherScore& score : run.scores) {
+    card << "\n## Measured on " << score.sort << "\n\n"
+         << score.views << " pictures of " << score.worlds << " simulated " << score.sort
+         << " with seeds below " << kFirstTrainingSeed
+         << ", none of which was trained on; their things have other shapes, colours and places, "
+            "made by the same simulator.\n\n| | |\n|---|---|\n"
+         << "| mIoU / mAcc, structure and the 20 kinds of most pixels | "
+         << Percent(score.frequent_miou) << " / " << Percent(score.frequent_macc) << " % |\n"
+         << "| mIoU / mAcc, all " << score.kinds.size() << " kinds that are seen | "
+         << Percent(score.miou) << " / " << Percent(score.macc) << " % |\n"
+         << "| pixels given the right kind among " << lexicon.kinds().size() << " | "
+         << Percent(score.pixel_accuracy) << " % |\n"
+         << "| colour of a thing, among " << lexicon.colors().size() << " | "
+         << Percent(score.color_accuracy) << " % |\n"
+         << "| part of a thing (\"mug handle\"), mean over parts | " << Percent(score.part_accuracy)
+         << " % |\n\n| kind | pixels | IoU % |\n|---|---|---|\n";
+    for (const TeacherScore::Kind& kind : score.kinds) {
+      card << "| " << kind.name << (kind.frequent ? " *" : "") << " | " << kind.pixels << " | "
+           << Percent(kind.iou) << " |\n";
+    }
+    card << "\n\\* among structure and the 20 kinds of most pixels.\n";
   }
-  card << "\n\\* among structure and the 20 kinds of most pixels.\n\n"
-       << "## What it does not know\n\n"
-          "It has seen nothing but these rooms: no people, no animals, no outdoors, no text, no "
-          "kind that is not in the table, and no photograph. In photographs expect far less than "
-          "these numbers. Where things are (\"on the table\") is read and ignored. Sizes compare "
-          "things of one kind, which a picture seldom shows. The colour of a thing is that of its "
-          "main surface.\n";
+  card << "\n## What it does not know\n\n"
+          "It has seen nothing but such worlds: no text, no kind that is not in a table, and no "
+          "photograph. In photographs expect far less than these numbers. Where things are (\"on "
+          "the table\") is read and ignored. Sizes compare things of one kind, which a picture "
+          "seldom shows. The colour of a thing is that of its main surface.\n";
   return card.str();
 }
 
@@ -139,10 +146,10 @@ TrainTeacherResult TrainTeacher(const std::vector<fs::path>& folders,
   if (!options.wordnet.empty()) wordnet.emplace(options.wordnet);
   const Lexicon lexicon = worlds.MakeLexicon(wordnet ? &*wordnet : nullptr);
   worlds.UseLexicon(lexicon);
-  std::optional<LabelledWorlds> held_out;
-  if (!scored_on.empty()) {
-    held_out.emplace(scored_on, LabelledWorlds::Use::kScoring);
-    held_out->UseLexicon(lexicon);
+  std::vector<LabelledWorlds> held_out;
+  for (const fs::path& folder : scored_on) {
+    held_out.push_back(LabelledWorlds({folder}, LabelledWorlds::Use::kScoring));
+    held_out.back().UseLexicon(lexicon);
   }
   TeacherTrainer trainer(worlds, lexicon, options, {});
   MakeFolder(out / "checkpoints");
@@ -151,6 +158,8 @@ TrainTeacherResult TrainTeacher(const std::vector<fs::path>& folders,
   if (resume && checkpoint) {
     trainer.Restore(ReadSafeTensors(*checkpoint), checkpoint->string());
     LogInfo(StrCat("resumed from ", checkpoint->string(), " at step ", trainer.step()));
+  } else if (!options.start_from.empty()) {
+    trainer.StartFrom(ReadSafeTensors(options.start_from), options.start_from);
   }
   run.TruncateMetrics(trainer.step());
   LogInfo(StrCat(worlds.num_views(), " pictures of ", worlds.num_worlds(), " worlds, ",
@@ -162,7 +171,11 @@ TrainTeacherResult TrainTeacher(const std::vector<fs::path>& folders,
   result.parameters = trainer.CountParameters();
   const auto score = [&](int64_t views) {
     EmbeddedPair pair = EmbeddedPair::FromTensors(trainer.Export(), out.string());
-    return ScoreTeacher(*pair.teacher, *pair.text, *held_out, lexicon, views);
+    std::vector<TeacherScore> scores;
+    for (const LabelledWorlds& worlds : held_out) {
+      scores.push_back(ScoreTeacher(*pair.teacher, *pair.text, worlds, lexicon, views));
+    }
+    return scores;
   };
   {
     Progress progress("training", options.steps, trainer.step());
@@ -183,14 +196,16 @@ TrainTeacherResult TrainTeacher(const std::vector<fs::path>& folders,
              report.rate}}.dump());
       }
       const bool last = step == options.steps;
-      if (held_out && !last && step % kScoreEvery == 0) {
-        const TeacherScore quick = score(kQuickViews);
-        run.AddMetrics(Json{{"step", step},
-                            {"miou", quick.miou},
-                            {"frequent_miou", quick.frequent_miou},
-                            {"color_accuracy", quick.color_accuracy},
-                            {"part_accuracy", quick.part_accuracy}}
-                           .dump());
+      if (!last && step % kScoreEvery == 0) {
+        for (const TeacherScore& quick : score(kQuickViews)) {
+          run.AddMetrics(Json{{"step", step},
+                              {"worlds", quick.sort},
+                              {"miou", quick.miou},
+                              {"frequent_miou", quick.frequent_miou},
+                              {"color_accuracy", quick.color_accuracy},
+                              {"part_accuracy", quick.part_accuracy}}
+                             .dump());
+        }
       }
       result.interrupted = !last && stop && stop();
       if (last || result.interrupted || step % kCheckpointEvery == 0) {
@@ -204,11 +219,13 @@ TrainTeacherResult TrainTeacher(const std::vector<fs::path>& folders,
   if (!result.interrupted) {
     result.weights = out / "teacher.safetensors";
     WriteSafeTensors(result.weights, trainer.Export());
-    if (held_out) {
-      result.score = score(0);
+    result.scores = score(0);
+    if (!result.scores.empty()) {
       result.card = out / "card.md";
-      WriteFile(result.card, TeacherCard(*result.score, result, options, lexicon,
-                                         worlds.num_worlds(), worlds.num_views()));
+      WriteFile(result.card,
+                TeacherCard(result, options, lexicon,
+                            StrCat(worlds.num_views(), " pictures of ", worlds.num_worlds(),
+                                   " simulated ", worlds.Sort())));
     }
   }
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

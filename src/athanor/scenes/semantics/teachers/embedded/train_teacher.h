@@ -3,7 +3,6 @@
 
 #include <filesystem>
 #include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,12 +17,13 @@ struct TrainTeacherResult {
   double seconds = 0;
   bool interrupted = false;
   std::filesystem::path weights, card;
-  std::optional<TeacherScore> score;  // when there are worlds to score on
+  std::vector<TeacherScore> scores;  // one per folder of worlds to score on
 };
 
 // Trains on the worlds of `folders` and writes to `out`: config.toml, metrics.jsonl, curves.png,
 // checkpoints/, and at the end teacher.safetensors (OpenEmbedded reads it) and card.md. With
-// `scored_on`, scores on those worlds now and then, and at the end on all of them for the card.
+// `scored_on`, scores on those worlds now and then, and at the end on all of them for the card,
+// which has a table per folder.
 // `resume`: goes on from the newest checkpoint, with the same options but for `steps`; the result
 // is that of a run in one piece. Throws Error.
 TrainTeacherResult TrainTeacher(const std::vector<std::filesystem::path>& folders,
@@ -32,9 +32,8 @@ TrainTeacherResult TrainTeacher(const std::vector<std::filesystem::path>& folder
                                 const TrainTeacherOptions& options, bool resume,
                                 const std::function<bool()>& stop = {});
 
-// What a score says, for people.
-std::string TeacherCard(const TeacherScore& score, const TrainTeacherResult& run,
-                        const TrainTeacherOptions& options, const Lexicon& lexicon,
-                        int64_t training_worlds, int64_t training_views);
+// What scores say, for people. `trained_on`: "3,200 pictures of 320 simulated rooms".
+std::string TeacherCard(const TrainTeacherResult& run, const TrainTeacherOptions& options,
+                        const Lexicon& lexicon, const std::string& trained_on);
 
 }  // namespace athanor
