@@ -7,9 +7,11 @@
 // (LUDVIG, Marrie et al. 2024; Splat Feature Solver 2025).
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
+#include "athanor/kernels/host_device.h"
 #include "athanor/kernels/splat.h"
 
 namespace athanor {
@@ -24,11 +26,21 @@ struct LiftView {
   const int32_t* cells;  // [H,W]; < 0 = the pixel says nothing
   int top_k;             // 0: all splats of a pixel; else those of the k largest weights only
   float least_weight;    // smaller weights say nothing: 0 = all do
+  // Weights of a splat are divided by the pixels that it covers (PerPixelCovered), so that a view
+  // counts by how much it sees of the splat, not by how near it is.
+  bool per_footprint;
 };
+
+// 1 / (integral of the splat's falloff over the image plane, 2 pi sqrt(det covariance)), 1/px^2.
+ATHANOR_HOST_DEVICE float PerPixelCovered(const Splat& splat) {
+  constexpr float kPerTurn = 0.15915494f;  // 1 / (2 pi)
+  const float determinant = splat.a * splat.c - splat.b * splat.b;
+  return determinant > 0 ? kPerTurn * std::sqrt(determinant) : 0;
+}
 
 // What is known of splats after a view; any may be null.
 struct LiftTotals {
-  float* weights;         // [N] += sum of weights over pixels that say something
+  float* weights;         // [N] += sum of (scaled) weights over pixels that say something
   float* max_weights;     // [N] max= weight in any pixel, whether it says something or not
   float* center_weights;  // [N] max= weight in pixels within 1 px of the one that holds the centre
 };

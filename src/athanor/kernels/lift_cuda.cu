@@ -75,6 +75,7 @@ __global__ void __launch_bounds__(kPixels) LiftTilesKernel(LiftTilesArgs args) {
       const int id = view.tile_ids[base + i];
       const int64_t row = args.rows != nullptr ? args.rows[id] : id;
       if (row < 0) continue;  // the same for the whole block
+      const float scale = view.per_footprint ? PerPixelCovered(view.splats[id]) : 1.0f;
       if (thread == 0) {
         reached.count = 0;
         sum = largest = center = 0;
@@ -95,7 +96,7 @@ __global__ void __launch_bounds__(kPixels) LiftTilesKernel(LiftTilesArgs args) {
       }
       __syncthreads();
       if (thread == 0 && largest > 0) {
-        if (args.totals.weights != nullptr) atomicAdd(args.totals.weights + id, sum);
+        if (args.totals.weights != nullptr) atomicAdd(args.totals.weights + id, scale * sum);
         if (args.totals.max_weights != nullptr) RaiseTo(args.totals.max_weights + id, largest);
         if (args.totals.center_weights != nullptr) RaiseTo(args.totals.center_weights + id, center);
       }
@@ -107,7 +108,7 @@ __global__ void __launch_bounds__(kPixels) LiftTilesKernel(LiftTilesArgs args) {
               reinterpret_cast<const __half*>(args.features) + int64_t{cells[p]} * args.dimension;
           total += weights[i][p] * scales[p] * __half2float(f[c]);
         }
-        if (total != 0) atomicAdd(args.sums + row * args.stride + c, args.factor * total);
+        if (total != 0) atomicAdd(args.sums + row * args.stride + c, args.factor * scale * total);
       }
       __syncthreads();
     }

@@ -70,9 +70,10 @@ class LiftTest : public ::testing::Test {
     }
     return cells;
   }
-  LiftView View(const std::vector<int32_t>& cells, int top_k = 0, float least_weight = 0) const {
+  LiftView View(const std::vector<int32_t>& cells, int top_k = 0, float least_weight = 0,
+                bool per_footprint = false) const {
     return {kWidth,           kHeight,      kSplats, splats_.data(), bins_.offsets.data(),
-            bins_.ids.data(), cells.data(), top_k,   least_weight};
+            bins_.ids.data(), cells.data(), top_k,   least_weight,   per_footprint};
   }
   float Weight(int splat, int pixel) const { return weights_[splat * kPixels + pixel]; }
   // The weight, or 0 when it is not among the k largest of its pixel.
@@ -177,6 +178,42 @@ TEST_F(LiftTest, Bfloat16IsNear) {
           EXPECT_NE(near, exact);
         }
       }
+    }
+  }
+}
+
+TEST_F(LiftTest, PerFootprintASplatInFullViewHasItsOpacityHoweverLarge) {
+  // Opaque, alone, well inside the picture: two sizes, one twisted.
+  for (const float size : {1.2f, 3.0f}) {
+    Splat s = {};
+    s.x = 20.3f, s.y = 17.8f;
+    s.a = 1 / (size * size), s.c = 2 * s.a, s.b = 0.3f * s.a;
+    s.opacity = 0.8f, s.radius = 5 * size;
+    TileBins bins;
+    BinTilesCpu(&s, 1, kWidth, kHeight, &bins);
+    const std::vector<int32_t> cells = Cells(4, false);
+    float total = 0, largest = 0;
+    std::vector<LiftEntry> entries;
+    const LiftView view = {kWidth,          kHeight,      1, &s,   bins.offsets.data(),
+                           bins.ids.data(), cells.data(), 0, 0.0f, true};
+    LiftWeightsCpu(view, {&total, &largest, nullptr}, &entries);
+    // Cut where alpha falls below 1/255.
+    EXPECT_NEAR(total, 0.8f, 0.01f) << size;
+    EXPECT_NEAR(largest, 0.8f, 0.12f) << size;
+    double sum = 0;
+    for (const LiftEntry& entry : entries) sum += entry.weight;
+    EXPECT_NEAR(sum, total, 1e-5) << size;
+  }
+}
+
+TEST_F(LiftTest, PerFootprintScalesEachSplat) {
+  const std::vector<int32_t> cells = Cells(3, true);
+  for (const int top_k : {0, 2}) {
+    std::vector<float> plain(kSplats, 0.0f), scaled(kSplats, 0.0f);
+    LiftWeightsCpu(View(cells, top_k), {plain.data(), nullptr, nullptr}, nullptr);
+    LiftWeightsCpu(View(cells, top_k, 0, true), {scaled.data(), nullptr, nullptr}, nullptr);
+    for (int i = 0; i < kSplats; ++i) {
+      EXPECT_NEAR(scaled[i], plain[i] * PerPixelCovered(splats_[i]), 1e-5f * plain[i]) << i;
     }
   }
 }

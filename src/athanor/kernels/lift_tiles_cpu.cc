@@ -210,6 +210,7 @@ HWY_ATTR void WeighTile(const LiftView& view, const int32_t* rows, bool want_cen
     if (rows != nullptr) DropSplats(rows, out);
   }
   if (merge && !few) MergeCells(scratch->places, out, &scratch->merge);
+  if (view.per_footprint) ScaleByFootprint(view.splats, out);
   SumRuns(out);
 }
 

@@ -149,6 +149,15 @@ inline void MergeCells(const int32_t* places, TileWeights* tile, MergeScratch* s
   }
 }
 
+// Weights per pixel that the splat covers: LiftView::per_footprint.
+inline void ScaleByFootprint(const Splat* splats, TileWeights* tile) {
+  int32_t e = 0;
+  for (size_t s = 0; s < tile->splats.size(); ++s) {
+    const float scale = PerPixelCovered(splats[tile->splats[s]]);
+    for (; e < tile->ends[s]; ++e) tile->weights[e] *= scale;
+  }
+}
+
 // The sum of each run, once runs are final.
 inline void SumRuns(TileWeights* tile) {
   int32_t e = 0;

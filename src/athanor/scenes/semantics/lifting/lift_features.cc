@@ -142,6 +142,7 @@ LiftView Lifter::ViewOf(const ViewCells& cells) const {
   view.cells = cells.cells.data();
   view.least_weight = static_cast<float>(options_.least_weight);
   view.top_k = options_.mode == "topk" ? options_.top_k : 0;
+  view.per_footprint = options_.equal_views && !by_center_;
   return view;
 }
 
@@ -431,6 +432,10 @@ OptionList Describe(LiftOptions& o) {
            "per pixel, the pixel at its centre by weight, or as in Semantic Gaussians' paper",
            {.choices = {"weights", "topk", "max", "paper"}});
   list.Add("top-k", &o.top_k, "weights per pixel that count, mode topk", {.min = 1, .max = 256});
+  list.Add(
+      "equal-views", &o.equal_views,
+      "a view counts by how much it sees of a Gaussian, not by how near it is (how many pixels "
+      "that fills), modes weights and topk");
   list.Add("depth-preset", &o.preset, "data set whose depth threshold to use, mode paper",
            {.choices = {"scannet", "mipnerf360", "mvimgnet", "panoptic"}});
   list.Add("depth-threshold", &o.depth_threshold,

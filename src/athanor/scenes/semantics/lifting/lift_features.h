@@ -17,7 +17,9 @@ namespace athanor {
 // How a Gaussian's feature comes from the pixels. All features are of length 1 before they are
 // averaged, pixels whose vector is zero say nothing, and the result has length 1.
 //   weights  sum_p w_ip f_p / sum_p w_ip over all pixels of all views, w the blending weights
-//            (LUDVIG, Marrie et al. 2024)
+//            (LUDVIG, Marrie et al. 2024); with `equal_views`, w per pixel that the Gaussian's
+//            splat covers in the view: what a teacher says of one thing in the pixels of one view
+//            is one opinion, right or wrong, so that a near view shall not outvote the others
 //   topk     the same over the `top_k` largest weights of each pixel (Dr.Splat, Kim et al. 2025)
 //   max      the pixel at the projected centre, weighted with the largest blending weight within
 //            1 px of it (Occam's LGS, Cheng et al. 2024)
@@ -28,6 +30,7 @@ namespace athanor {
 struct LiftOptions {
   std::string mode = "weights";
   int top_k = 16;
+  bool equal_views = true;         // weights, topk
   std::string preset = "scannet";  // of depth_threshold: scannet, mipnerf360, mvimgnet, panoptic
   double depth_threshold = 0;      // 0: that of the preset
   int border_px = 10;
