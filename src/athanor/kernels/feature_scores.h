@@ -20,10 +20,11 @@ struct HalfScoresArgs {
 // anything below the number of entries.
 struct CodedScoresArgs {
   int64_t n;
-  int terms;                  // K >= 1 per row
-  int vectors;                // P >= 0
-  const uint16_t* codes;      // [N,K]
-  const uint16_t* weights;    // [N,K] float16; null: 1
+  int terms;                // K >= 1 per row
+  int vectors;              // P >= 0
+  const uint16_t* codes;    // [N,K]
+  const uint16_t* weights;  // [N,K] float16; null: 1
+  int entries;
   const float* entry_scores;  // [entries,P]
   float* scores;              // [N,P] out
 };

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "athanor/base/aligned.h"
@@ -103,6 +102,57 @@ HWY_ATTR void HalfScoreRows(const HalfScoresArgs& args, const float* targets, in
   }
 }
 
+using E = hn::CappedTag<float, 8>;  // a prompt and LERF's four negatives fit
+
+int EntryLanes() { return static_cast<int>(hn::Lanes(E())); }
+
+// `entries`: entry_scores with rows padded to `padded`, a whole number of vectors.
+HWY_ATTR void CodedScoreRows(const CodedScoresArgs& args, const float* entries, int padded,
+                             int64_t begin, int64_t end) {
+  const E d;
+  const hn::Rebind<hwy::float16_t, E> half;
+  const int lanes = static_cast<int>(hn::Lanes(d)), terms = args.terms, vectors = args.vectors;
+  // Weights of some rows at a time as float32.
+  constexpr int64_t kRows = 64;
+  AlignedVector<float> weights(static_cast<size_t>(kRows) * terms + lanes, 1.0f);
+  AlignedVector<uint16_t> tail(lanes, 0);
+  AlignedVector<float> last(lanes);
+  for (int64_t first = begin; first < end; first += kRows) {
+    const int64_t rows = std::min(kRows, end - first), count = rows * terms;
+    if (args.weights != nullptr) {
+      const uint16_t* from = args.weights + first * terms;
+      for (int64_t c = 0; c < count; c += lanes) {
+        const uint16_t* some = from + c;
+        if (c + lanes > count) {
+          std::copy_n(some, count - c, tail.data());
+          some = tail.data();
+        }
+        const auto* halves = reinterpret_cast<const hwy::float16_t*>(some);
+        hn::StoreU(hn::PromoteTo(d, hn::LoadU(half, halves)), d, weights.data() + c);
+      }
+    }
+    for (int64_t i = 0; i < rows; ++i) {
+      const uint16_t* codes = args.codes + (first + i) * terms;
+      float* out = args.scores + (first + i) * vectors;
+      for (int p = 0; p < vectors; p += lanes) {
+        auto sum = hn::Zero(d);
+        for (int k = 0; k < terms; ++k) {
+          sum = hn::MulAdd(hn::Set(d, weights[i * terms + k]),
+                           hn::Load(d, entries + static_cast<size_t>(codes[k]) * padded + p), sum);
+        }
+        // What is written past this row's end belongs to the next ones, which come later; but not
+        // past the last of them.
+        if ((first + i) * vectors + p + lanes <= end * vectors) {
+          hn::StoreU(sum, d, out + p);
+        } else {
+          hn::Store(sum, d, last.data());
+          std::copy_n(last.data(), std::min(lanes, vectors - p), out + p);
+        }
+      }
+    }
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace athanor
 HWY_AFTER_NAMESPACE();
@@ -113,24 +163,12 @@ namespace {
 
 constexpr int64_t kGrain = 4096;  // rows per task
 
-float HalfToFloat(uint16_t bits) {
-  const uint32_t sign = uint32_t{bits & 0x8000u} << 16, magnitude = bits & 0x7fffu;
-  if (magnitude < 0x400) {  // subnormal
-    const float value = static_cast<float>(magnitude) * 0x1p-24f;
-    return sign != 0 ? -value : value;
-  }
-  const uint32_t rebased = magnitude >= 0x7c00 ? 0x7f800000u | (magnitude & 0x3ff) << 13
-                                               : (magnitude << 13) + (112u << 23);
-  const uint32_t word = sign | rebased;
-  float value;
-  std::memcpy(&value, &word, sizeof value);
-  return value;
-}
-
 }  // namespace
 
 HWY_EXPORT(FeatureLanes);
 HWY_EXPORT(HalfScoreRows);
+HWY_EXPORT(EntryLanes);
+HWY_EXPORT(CodedScoreRows);
 
 void HalfScoresCpu(const HalfScoresArgs& args) {
   if (args.vectors == 0) return;
@@ -147,19 +185,16 @@ void HalfScoresCpu(const HalfScoresArgs& args) {
 }
 
 void CodedScoresCpu(const CodedScoresArgs& args) {
-  const int terms = args.terms, vectors = args.vectors;
-  // Few weights differ: all of float16 as a table would be 256 KB, a conversion is a few shifts.
+  if (args.n == 0 || args.vectors == 0) return;
+  const int lanes = HWY_DYNAMIC_DISPATCH(EntryLanes)();
+  const int padded = (args.vectors + lanes - 1) / lanes * lanes;
+  AlignedVector<float> entries(static_cast<size_t>(args.entries) * padded, 0.0f);
+  for (int e = 0; e < args.entries; ++e) {
+    std::copy_n(args.entry_scores + static_cast<size_t>(e) * args.vectors, args.vectors,
+                entries.data() + static_cast<size_t>(e) * padded);
+  }
   ParallelFor(args.n, kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      float* out = args.scores + i * vectors;
-      std::fill_n(out, vectors, 0.0f);
-      for (int k = 0; k < terms; ++k) {
-        const float* entry = args.entry_scores + size_t{args.codes[i * terms + k]} * vectors;
-        const float weight =
-            args.weights == nullptr ? 1.0f : HalfToFloat(args.weights[i * terms + k]);
-        for (int p = 0; p < vectors; ++p) out[p] += weight * entry[p];
-      }
-    }
+    HWY_DYNAMIC_DISPATCH(CodedScoreRows)(args, entries.data(), padded, begin, end);
   });
 }
 

@@ -160,6 +160,7 @@ at::Tensor FeatureTable::Score(const at::Tensor& targets) const {
     args.n = size_, args.terms = static_cast<int>(codes_.size(1) / 2), args.vectors = vectors;
     args.codes = Words(codes_);
     if (weights_.defined()) args.weights = Words(weights_);
+    args.entries = static_cast<int>(entry_scores.size(0));
     args.entry_scores = entry_scores.data_ptr<float>();
     args.scores = scores.data_ptr<float>();
     CodedScoresCpu(args);
