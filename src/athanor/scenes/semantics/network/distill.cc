@@ -25,6 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kNetworkFile = "network.safetensors";
+constexpr const char* kMeanTensor = "feature_mean";
 
 ConvPrecision PrecisionFromName(const std::string& name) {
   ATHANOR_CHECK(name == "float32" || name == "bfloat16",
@@ -56,10 +57,24 @@ LoadedScene Load(const DistillScene& scene) {
   return loaded;
 }
 
+at::Tensor Unit(const at::Tensor& rows) { return rows / rows.norm(2, 1, true).clamp_min(1e-12); }
+
+// Features of one teacher share a large mean: between any two, the embedded teacher's have a cosine
+// of 0.9. The network learns what is left without it.
+struct FeatureMean {
+  at::Tensor mean;    // [D] of unit features
+  double spread = 0;  // root mean square distance from it
+
+  // Unit vectors from what the network says, of any length.
+  at::Tensor Features(const at::Tensor& answer) const { return Unit(mean + spread * Unit(answer)); }
+};
+
 // Reads every scene once, so that what is wrong is said before hours have passed.
-FeatureSpace CheckScenes(const std::vector<DistillScene>& scenes) {
+std::pair<FeatureSpace, FeatureMean> CheckScenes(const std::vector<DistillScene>& scenes) {
   ATHANOR_CHECK(!scenes.empty(), "distillation: expected at least one scene, found none");
   FeatureSpace space;
+  at::Tensor sum;
+  int64_t count = 0;
   for (size_t i = 0; i < scenes.size(); ++i) {
     const LoadedScene loaded = Load(scenes[i]);
     const FeatureSpace found = SpaceOf(loaded.field);
@@ -71,15 +86,23 @@ FeatureSpace CheckScenes(const std::vector<DistillScene>& scenes) {
                   found.teacher_key, "'");
     ATHANOR_CHECK(loaded.field.num_seen() > 0, scenes[i].field_file.string(),
                   ": no Gaussian was seen by any view");
+    const at::Tensor seen = loaded.field.seen.nonzero().view({-1});
+    const at::Tensor part = Unit(loaded.field.features.Decode(seen)).sum(0, false, at::kDouble);
+    sum = i == 0 ? part : sum + part;
+    count += seen.size(0);
   }
-  return space;
+  const at::Tensor mean = sum / static_cast<double>(count);
+  // Of unit vectors x: E|x - m|^2 = 1 - |m|^2.
+  const double spread = std::sqrt(std::max(0.0, 1 - mean.square().sum().item<double>()));
+  return {space, {mean.to(at::kFloat), spread}};
 }
 
 class Trainer {
  public:
-  Trainer(std::vector<DistillScene> scenes, const FeatureSpace& space,
+  Trainer(std::vector<DistillScene> scenes, const FeatureSpace& space, const FeatureMean& mean,
           const DistillOptions& options)
       : scenes_(std::move(scenes)),
+        mean_(mean),
         options_(options),
         input_(NetworkInputFromName(options.input)),
         precision_(PrecisionFromName(options.precision)),
@@ -114,6 +137,7 @@ class Trainer {
   const LoadedScene& SceneAt(int64_t step);
 
   std::vector<DistillScene> scenes_;
+  FeatureMean mean_;
   DistillOptions options_;
   NetworkInput input_;
   ConvPrecision precision_;
@@ -181,11 +205,10 @@ void Trainer::Step() {
     const at::Tensor answer = network_.Forward(sample.voxels, /*training=*/true, precision_);
     // 1 - cosine, the mean over the Gaussians that some view saw. All of a voxel share its answer,
     // so that their targets are added up first.
-    const at::Tensor target_sum =
-        at::zeros_like(answer, at::TensorOptions().requires_grad(false))
-            .index_add(0, voxels, target / target.norm(2, 1, true).clamp_min(1e-12));
-    const at::Tensor unit = answer / answer.norm(2, 1, true).clamp_min(1e-12);
-    const at::Tensor loss = 1 - (unit * target_sum).sum() / static_cast<double>(places.size());
+    const at::Tensor target_sum = at::zeros_like(answer, at::TensorOptions().requires_grad(false))
+                                      .index_add(0, voxels, Unit(Unit(target) - mean_.mean));
+    const at::Tensor loss =
+        1 - (Unit(answer) * target_sum).sum() / static_cast<double>(places.size());
     loss.backward();
     loss_ = loss.item<double>();
     ATHANOR_CHECK(std::isfinite(loss_), "distillation: the loss of step ", step_, " (",
@@ -290,8 +313,8 @@ DistillResult Distill(const std::vector<DistillScene>& given_scenes, const fs::p
   } else {
     run.CheckFree();
   }
-  const FeatureSpace space = CheckScenes(scenes);
-  Trainer trainer(scenes, space, options);
+  const auto [space, mean] = CheckScenes(scenes);
+  Trainer trainer(scenes, space, mean, options);
   // Only now is something written: a wrong path or option leaves no folder behind.
   if (!resume) WriteRun(run_folder, scenes, options);
   SetLogFile(run_folder / "log.txt");
@@ -334,6 +357,8 @@ DistillResult Distill(const std::vector<DistillScene>& given_scenes, const fs::p
   result.loss = trainer.epoch_loss();
   if (!result.interrupted) {
     SafeTensors network = trainer.network().ToSafeTensors();
+    network.tensors.emplace_back(kMeanTensor, mean.mean);
+    network.metadata["spread"] = StrCat(mean.spread);
     network.metadata["input"] = options.input;
     network.metadata["voxel_size"] = StrCat(options.voxel_size);
     network.metadata["text_space"] = space.text_space;
@@ -367,16 +392,20 @@ SemanticField PredictField(const fs::path& scene_file, const fs::path& run_or_ne
                 NumInputChannels(input), " input channels for input '", metadata("input"),
                 "', found ", network.options().in_channels);
   const double voxel_size = std::strtod(metadata("voxel_size").c_str(), nullptr);
+  const FeatureMean mean = {content.Get(kMeanTensor, where),
+                            std::strtod(metadata("spread").c_str(), nullptr)};
+  ATHANOR_CHECK(mean.mean.sizes() == c10::IntArrayRef({network.options().out_channels}), where,
+                ": tensor '", kMeanTensor, "': expected ", network.options().out_channels,
+                " numbers, found ", mean.mean.sizes());
 
   const GaussianCloud cloud = ReadGaussians(scene_file);
   constexpr int kNoShift[3] = {};
   const NetworkSample sample = MakeNetworkSample(cloud, input, voxel_size, kNoShift);
   const at::Tensor answer =
       MinkUNetPredictor(network, PrecisionFromName(precision)).Predict(sample.voxels);
-  const at::Tensor unit = answer / answer.norm(2, 1, true).clamp_min(1e-12);
   SemanticField field;
-  field.features =
-      FeatureTable::FromRows(unit.to(at::kHalf).index_select(0, sample.voxel_of_gaussian));
+  field.features = FeatureTable::FromRows(
+      mean.Features(answer).to(at::kHalf).index_select(0, sample.voxel_of_gaussian));
   field.seen = at::ones({cloud.size()}, at::kByte);
   field.agreement = at::ones({cloud.size()}, at::kFloat);
   field.max_weight = at::ones({cloud.size()}, at::kFloat);
