@@ -52,18 +52,22 @@ void SetLogLevel(LogLevel level) {
   GetSinks().logger->set_level(kLevels[static_cast<int>(level)]);
 }
 
-void SetLogFile(const std::filesystem::path& path) {
+LogFile::LogFile(const std::filesystem::path& path) {
+  Sinks& sinks = GetSinks();
+  const std::lock_guard lock(sinks.mutex);
+  try {
+    sinks.file = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path.string());
+  } catch (const spdlog::spdlog_ex& error) {
+    throw Error(StrCat(path.string(), ": cannot open the log file for writing: ", error.what()));
+  }
+  sinks.file->set_pattern("%Y-%m-%dT%H:%M:%S.%e %L %v");
+  sinks.Rebuild(sinks.logger->level());
+}
+
+LogFile::~LogFile() {
   Sinks& sinks = GetSinks();
   const std::lock_guard lock(sinks.mutex);
   sinks.file.reset();
-  if (!path.empty()) {
-    try {
-      sinks.file = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path.string());
-    } catch (const spdlog::spdlog_ex& error) {
-      throw Error(StrCat(path.string(), ": cannot open the log file for writing: ", error.what()));
-    }
-    sinks.file->set_pattern("%Y-%m-%dT%H:%M:%S.%e %L %v");
-  }
   sinks.Rebuild(sinks.logger->level());
 }
 

@@ -11,9 +11,15 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError };
 // Lines below `level` are dropped. Default: kInfo.
 void SetLogLevel(LogLevel level);
 
-// Also appends every line to `path`, with time stamps. An empty path stops that.
-// Throws Error when the file cannot be opened.
-void SetLogFile(const std::filesystem::path& path);
+// While it lives, every line is also appended to a file, with a time stamp. One at a time.
+class LogFile {
+ public:
+  // Throws Error when the file cannot be opened.
+  explicit LogFile(const std::filesystem::path& path);
+  ~LogFile();
+  LogFile(const LogFile&) = delete;
+  LogFile& operator=(const LogFile&) = delete;
+};
 
 void LogDebug(std::string_view line);
 void LogInfo(std::string_view line);

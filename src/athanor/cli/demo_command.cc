@@ -11,7 +11,7 @@
 #include "athanor/cli/semantic_scene.h"
 #include "athanor/media/draw.h"
 #include "athanor/ops/device.h"
-#include "athanor/scenes/gaussians/run_folder.h"
+#include "athanor/scenes/gaussians/reconstruct_run.h"
 #include "athanor/scenes/gaussians/show.h"
 #include "athanor/scenes/semantics/query/pictures.h"
 #include "athanor/scenes/semantics/teachers/open_teacher.h"

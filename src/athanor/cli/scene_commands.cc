@@ -11,7 +11,7 @@
 #include "athanor/ops/device.h"
 #include "athanor/scenes/gaussians/evaluate.h"
 #include "athanor/scenes/gaussians/open_scene.h"
-#include "athanor/scenes/gaussians/run_folder.h"
+#include "athanor/scenes/gaussians/reconstruct_run.h"
 #include "athanor/scenes/gaussians/show.h"
 
 namespace athanor {

@@ -12,6 +12,7 @@
 #include "athanor/datasets/posed_images.h"
 #include "athanor/datasets/synthetic_scene.h"
 #include "athanor/media/image.h"
+#include "athanor/scenes/gaussians/reconstruct_run.h"
 #include "athanor/scenes/gaussians/trainer.h"
 
 namespace athanor {

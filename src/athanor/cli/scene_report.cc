@@ -7,7 +7,7 @@
 #include "athanor/base/files.h"
 #include "athanor/cli/options_cli.h"
 #include "athanor/ops/device.h"
-#include "athanor/scenes/gaussians/run_folder.h"
+#include "athanor/scenes/gaussians/reconstruct_run.h"
 
 namespace athanor {
 

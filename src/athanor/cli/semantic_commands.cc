@@ -22,7 +22,7 @@
 #include "athanor/media/draw.h"
 #include "athanor/nn/safetensors.h"
 #include "athanor/scenes/gaussians/evaluate.h"
-#include "athanor/scenes/gaussians/run_folder.h"
+#include "athanor/scenes/gaussians/reconstruct_run.h"
 #include "athanor/scenes/gaussians/show.h"
 #include "athanor/scenes/semantics/lifting/feature_cache.h"
 #include "athanor/scenes/semantics/lifting/lift_features.h"

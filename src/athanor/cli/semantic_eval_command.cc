@@ -14,7 +14,7 @@
 #include "athanor/cli/options_cli.h"
 #include "athanor/cli/semantic_scene.h"
 #include "athanor/datasets/view_cache.h"
-#include "athanor/scenes/gaussians/run_folder.h"
+#include "athanor/scenes/gaussians/reconstruct_run.h"
 #include "athanor/scenes/semantics/query/pixels.h"
 #include "athanor/scenes/semantics/teachers/open_teacher.h"
 

@@ -3,7 +3,7 @@
 
 #include "athanor/cli/commands.h"
 #include "athanor/cli/options_cli.h"
-#include "athanor/scenes/gaussians/run_folder.h"
+#include "athanor/scenes/gaussians/reconstruct_run.h"
 #include "athanor/scenes/semantics/network/distill.h"
 
 namespace athanor {

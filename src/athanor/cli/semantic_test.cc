@@ -15,7 +15,7 @@
 #include "athanor/base/test_util.h"
 #include "athanor/cli/cli_test_util.h"
 #include "athanor/scenes/gaussians/open_scene.h"
-#include "athanor/scenes/gaussians/run_folder.h"
+#include "athanor/scenes/gaussians/reconstruct_run.h"
 #include "athanor/scenes/semantics/evaluation/segmentation_metrics.h"
 #include "athanor/scenes/semantics/lifting/lift_features.h"
 #include "athanor/scenes/semantics/query/protocols.h"
@@ -53,12 +53,12 @@ fs::path MakeRoomFolder(const std::string& name, int images, int width, int heig
 TEST(SemanticCommands, LiftQuerySegmentEval) {
   const fs::path room = MakeRoomFolder("commands", 16, 120, 90, 4000);
   // A run that has finished.
-  const RunFolder run(room / "run");
-  run.Create(room, {});
-  WriteGaussians(run.scene(), SceneOfPoints(ReadPosedImages(room), 1), GaussianFormat::kPly);
+  const fs::path run = room / "run", scene = SceneOfRun(run);
+  CreateReconstructRun(TrainingRun(run), room, {});
+  WriteGaussians(scene, SceneOfPoints(ReadPosedImages(room), 1), GaussianFormat::kPly);
   WriteFile(room / "card.json",
             R"({"family": "id maps", "maps": "semantic", "classes": "classes.json"})");
-  const std::string at = run.path().string();
+  const std::string at = run.string();
 
   EXPECT_THAT(Execute({"semantic", "query", at, "wall"}).text(),
               AllOf(HasSubstr("scene.semantics.safetensors: there is none"),
@@ -72,7 +72,7 @@ TEST(SemanticCommands, LiftQuerySegmentEval) {
                                  "--store", "cluster", "--tag", "small"});
   ASSERT_EQ(again.status, 0) << again.text();
   EXPECT_THAT(again.text(), AllOf(HasSubstr("(0 views described now)"), HasSubstr("2 bytes each")));
-  const SemanticField field = ReadSemanticField(SemanticFieldPath(run.scene()));
+  const SemanticField field = ReadSemanticField(SemanticFieldPath(scene));
   EXPECT_EQ(static_cast<int>(field.labels.size()), field.dimension());
 
   const fs::path out = room / "out ü";
@@ -134,7 +134,7 @@ TEST(SemanticCommands, LiftQuerySegmentEval) {
       {{"semantic", "query", at, ""}, "empty prompt"},
       {{"semantic", "query", at, "茶杯 🍵"}, "none is called so"},
       {{"semantic", "lift", at, "--teacher", "nobody"}, "nobody"},
-      {{"semantic", "lift", run.scene().string(), "--teacher", card}, "--input"},
+      {{"semantic", "lift", scene.string(), "--teacher", card}, "--input"},
       {{"semantic", "segment", at, "--labels", card + "x"}, "card.jsonx"},
       {{"semantic", "eval", at}, "--annotations"},
       {{"semantic", "eval", at, "--annotations", "x", "--teacher", "embedded"}, "goes with --maps"},
@@ -144,7 +144,7 @@ TEST(SemanticCommands, LiftQuerySegmentEval) {
     EXPECT_NE(outcome.status, 0);
     EXPECT_THAT(outcome.text(), HasSubstr(expected));
   }
-  WriteGaussians(run.scene(), SceneOfPoints(ReadPosedImages(room), 2), GaussianFormat::kPly);
+  WriteGaussians(scene, SceneOfPoints(ReadPosedImages(room), 2), GaussianFormat::kPly);
   EXPECT_THAT(Execute({"semantic", "query", at, "wall"}).text(), HasSubstr("Gaussians, but"));
 }
 

@@ -14,7 +14,7 @@
 #include "athanor/scenes/gaussians/densify.h"
 #include "athanor/scenes/gaussians/evaluate.h"
 #include "athanor/scenes/gaussians/exposure.h"
-#include "athanor/scenes/gaussians/run_folder.h"
+#include "athanor/scenes/gaussians/reconstruct_run.h"
 
 namespace athanor {
 namespace {
@@ -289,7 +289,7 @@ TEST_F(ReconstructTest, ResumedRunGivesTheSameBytes) {
   EXPECT_EQ(ReadFile(whole / "scene.ply"), ReadFile(broken / "scene.ply"));
 
   EXPECT_THROW(Reconstruct(*capture_, whole, options, false), Error) << "never over an older run";
-  const auto checkpoint = *RunFolder(broken).NewestCheckpoint();
+  const auto checkpoint = *TrainingRun(broken).NewestCheckpoint();
   WriteFile(checkpoint, ReadFile(checkpoint).substr(0, 1000));
   try {
     Reconstruct(*capture_, broken, options, true);

@@ -6,6 +6,7 @@
 #include "athanor/base/error.h"
 #include "athanor/datasets/dynamic_gaussians.h"
 #include "athanor/datasets/log_scene.h"
+#include "athanor/scenes/gaussians/reconstruct_run.h"
 
 namespace athanor {
 namespace {

@@ -24,8 +24,8 @@
 #include "athanor/scenes/gaussians/exposure.h"
 #include "athanor/scenes/gaussians/gaussian_model.h"
 #include "athanor/scenes/gaussians/open_scene.h"
+#include "athanor/scenes/gaussians/reconstruct_run.h"
 #include "athanor/scenes/gaussians/renderer.h"
-#include "athanor/scenes/gaussians/run_folder.h"
 
 namespace athanor {
 namespace {
@@ -112,13 +112,15 @@ Target LoadTarget(const View& view, const Camera& camera, int level, bool use_ma
 
 class Trainer {
  public:
-  Trainer(const PosedImages& posed, const RunFolder& run, const ReconstructOptions& options);
+  Trainer(const PosedImages& posed, const TrainingRun& run, const ReconstructOptions& options);
 
   // Everything below depends on the step, the seed and the saved state alone.
   void Restore(const std::filesystem::path& checkpoint);
-  void Save() const;
+  SafeTensors State() const;
   void Step();
-  void WriteScene() const { WriteGaussians(run_.scene(), model_.ToCloud(), GaussianFormat::kPly); }
+  void WriteScene() const {
+    WriteGaussians(SceneOfRun(run_.path()), model_.ToCloud(), GaussianFormat::kPly);
+  }
 
   int64_t step() const { return step_; }
   const GaussianModel& model() const { return model_; }
@@ -136,7 +138,7 @@ class Trainer {
   }
 
   const PosedImages& posed_;
-  const RunFolder& run_;
+  const TrainingRun& run_;
   ReconstructOptions options_;
   c10::Device device_;
   std::vector<int> train_;
@@ -162,7 +164,8 @@ GaussianModel StartingModel(const PosedImages& posed, const ReconstructOptions& 
                                    mcmc ? 0.1f : 1.0f, device);
 }
 
-Trainer::Trainer(const PosedImages& posed, const RunFolder& run, const ReconstructOptions& options)
+Trainer::Trainer(const PosedImages& posed, const TrainingRun& run,
+                 const ReconstructOptions& options)
     : posed_(posed),
       run_(run),
       options_(options),
@@ -344,7 +347,7 @@ nlohmann::json Trainer::Metrics() const {
   return metrics;
 }
 
-void Trainer::Save() const {
+SafeTensors Trainer::State() const {
   SafeTensors content;
   content.tensors = model_.State();
   content.tensors.emplace_back("statistics.sum", statistics_.sum);
@@ -352,7 +355,7 @@ void Trainer::Save() const {
   for (auto& [name, tensor] : exposure_.State()) content.tensors.emplace_back(name, tensor);
   content.metadata["step"] = StrCat(step_);
   content.metadata["sh_degree"] = StrCat(model_.sh_degree());
-  run_.SaveCheckpoint(step_, content);
+  return content;
 }
 
 void Trainer::Restore(const std::filesystem::path& checkpoint) {
@@ -458,7 +461,7 @@ ReconstructResult Reconstruct(const std::filesystem::path& input,
                               const ReconstructOptions& given_options, bool resume,
                               const std::function<bool()>& stop) {
   const auto start = std::chrono::steady_clock::now();
-  RunFolder run(run_folder);
+  const TrainingRun run(run_folder);
   ReconstructOptions options = given_options;
   std::filesystem::path source = input;
   if (resume) {
@@ -472,11 +475,8 @@ ReconstructResult Reconstruct(const std::filesystem::path& input,
   Trainer trainer(posed, run, options);
   posed.points = {};  // they are in the model now, and may be millions
   // Only now is something written: a wrong path or option leaves no folder behind.
-  if (!resume) run.Create(source, options);
-  SetLogFile(run.path() / "log.txt");
-  struct CloseLog {
-    ~CloseLog() { SetLogFile({}); }
-  } close_log;
+  if (!resume) CreateReconstructRun(run, source, options);
+  const LogFile log(run.path() / "log.txt");
   const auto checkpoint = run.NewestCheckpoint();
   if (resume && checkpoint) {
     trainer.Restore(*checkpoint);
@@ -487,27 +487,21 @@ ReconstructResult Reconstruct(const std::filesystem::path& input,
                  " images, ", trainer.model().size(), " Gaussians"));
 
   ReconstructResult result;
-  {
-    Progress progress("training", options.iterations, trainer.step());
-    while (trainer.step() < options.iterations) {
-      trainer.Step();
-      const int64_t step = trainer.step();
-      char number[64];
-      std::snprintf(number, sizeof number, "loss %.4f  %ld Gaussians", trainer.loss(),
-                    static_cast<long>(trainer.model().size()));
-      progress.Update(step, number);
-      if (step % options.metrics_every == 0 || step == options.iterations) {
-        run.AddMetrics(trainer.Metrics().dump());
-      }
-      const bool last = step == options.iterations;
-      result.interrupted = !last && stop && stop();
-      if (last || result.interrupted ||
-          (options.checkpoint_every > 0 && step % options.checkpoint_every == 0)) {
-        trainer.Save();
-      }
-      if (result.interrupted) break;
-    }
-  }
+  TrainingLoop loop;
+  loop.title = "training";
+  loop.first = trainer.step(), loop.steps = options.iterations;
+  loop.checkpoint_every = options.checkpoint_every, loop.metrics_every = options.metrics_every;
+  loop.step = [&] { trainer.Step(); };
+  loop.note = [&] {
+    char text[64];
+    std::snprintf(text, sizeof text, "loss %.4f  %ld Gaussians", trainer.loss(),
+                  static_cast<long>(trainer.model().size()));
+    return std::string(text);
+  };
+  loop.metrics = [&](int64_t) { return trainer.Metrics().dump(); };
+  loop.checkpoint = [&] { return trainer.State(); };
+  loop.stop = stop;
+  result.interrupted = !run.Train(loop);
   result.step = trainer.step();
   result.gaussians = trainer.model().size();
   if (!result.interrupted) trainer.WriteScene();

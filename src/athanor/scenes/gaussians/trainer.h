@@ -81,13 +81,4 @@ ReconstructResult Reconstruct(const std::filesystem::path& input,
                               const ReconstructOptions& options, bool resume,
                               const std::function<bool()>& stop = {});
 
-// What a run folder says about itself.
-struct RunInfo {
-  std::filesystem::path input;
-  ReconstructOptions options;
-  int64_t step = 0;
-  std::filesystem::path scene;  // scene.ply
-};
-RunInfo ReadRun(const std::filesystem::path& run_folder);
-
 }  // namespace athanor

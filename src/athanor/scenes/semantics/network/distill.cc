@@ -15,7 +15,7 @@
 #include "athanor/base/progress.h"
 #include "athanor/nn/adamw.h"
 #include "athanor/nn/mink_unet.h"
-#include "athanor/scenes/gaussians/run_folder.h"
+#include "athanor/nn/training_run.h"
 #include "athanor/scenes/semantics/network/augment.h"
 #include "athanor/scenes/semantics/network/network_inputs.h"
 
@@ -240,18 +240,16 @@ void Trainer::Restore(const fs::path& checkpoint) {
   step_ = std::stoll(step->second);
 }
 
-void WriteRun(const fs::path& folder, const std::vector<DistillScene>& scenes,
-              const DistillOptions& options) {
-  MakeFolder(folder / "checkpoints");
-  DistillOptions copy = options;
-  WriteFile(folder / "config.toml", Describe(copy).ToToml());
+void CreateRun(const TrainingRun& folder, const std::vector<DistillScene>& scenes,
+               const DistillOptions& options) {
   nlohmann::ordered_json run = {{"kind", "semantic distill"}, {"threads", NumThreads()}};
   run["scenes"] = nlohmann::ordered_json::array();
   for (const DistillScene& scene : scenes) {
     run["scenes"].push_back({{"scene", fs::absolute(scene.scene_file).string()},
                              {"features", fs::absolute(scene.field_file).string()}});
   }
-  WriteFile(folder / "run.json", run.dump(2) + "\n");
+  DistillOptions copy = options;
+  folder.Create(Describe(copy).ToToml(), run.dump(2) + "\n");
 }
 
 std::vector<DistillScene> ReadRunScenes(const fs::path& folder) {
@@ -304,7 +302,7 @@ DistillResult Distill(const std::vector<DistillScene>& given_scenes, const fs::p
                       const DistillOptions& given_options, bool resume,
                       const std::function<bool()>& stop) {
   const auto start = std::chrono::steady_clock::now();
-  const RunFolder run(run_folder);
+  const TrainingRun run(run_folder);
   DistillOptions options = given_options;
   std::vector<DistillScene> scenes = given_scenes;
   if (resume) {
@@ -316,11 +314,8 @@ DistillResult Distill(const std::vector<DistillScene>& given_scenes, const fs::p
   const auto [space, mean] = CheckScenes(scenes);
   Trainer trainer(scenes, space, mean, options);
   // Only now is something written: a wrong path or option leaves no folder behind.
-  if (!resume) WriteRun(run_folder, scenes, options);
-  SetLogFile(run_folder / "log.txt");
-  struct CloseLog {
-    ~CloseLog() { SetLogFile({}); }
-  } close_log;
+  if (!resume) CreateRun(run, scenes, options);
+  const LogFile log(run_folder / "log.txt");
   const auto checkpoint = run.NewestCheckpoint();
   if (resume && checkpoint) {
     trainer.Restore(*checkpoint);
@@ -331,28 +326,26 @@ DistillResult Distill(const std::vector<DistillScene>& given_scenes, const fs::p
                  NumThreads(), " threads"));
 
   DistillResult result;
-  {
-    Progress progress("distilling", trainer.steps(), trainer.step());
-    while (trainer.step() < trainer.steps()) {
-      const double rate = trainer.rate();
-      trainer.Step();
-      const int64_t step = trainer.step();
-      char number[32];
-      std::snprintf(number, sizeof number, "loss %.4f", trainer.epoch_loss());
-      progress.Update(step, number);
-      const bool last = step == trainer.steps();
-      if (last || step % options.metrics_every == 0) {
-        run.AddMetrics(
-            nlohmann::json({{"step", step}, {"loss", trainer.loss()}, {"lr", rate}}).dump());
-      }
-      result.interrupted = !last && stop && stop();
-      if (last || result.interrupted ||
-          (options.checkpoint_every > 0 && step % options.checkpoint_every == 0)) {
-        run.SaveCheckpoint(step, trainer.State());
-      }
-      if (result.interrupted) break;
-    }
-  }
+  TrainingLoop loop;
+  loop.title = "distilling";
+  loop.first = trainer.step(), loop.steps = trainer.steps();
+  loop.checkpoint_every = options.checkpoint_every, loop.metrics_every = options.metrics_every;
+  double rate = 0;
+  loop.step = [&] {
+    rate = trainer.rate();
+    trainer.Step();
+  };
+  loop.note = [&] {
+    char text[32];
+    std::snprintf(text, sizeof text, "loss %.4f", trainer.epoch_loss());
+    return std::string(text);
+  };
+  loop.metrics = [&](int64_t step) {
+    return nlohmann::json({{"step", step}, {"loss", trainer.loss()}, {"lr", rate}}).dump();
+  };
+  loop.checkpoint = [&] { return trainer.State(); };
+  loop.stop = stop;
+  result.interrupted = !run.Train(loop);
   result.step = trainer.step();
   result.loss = trainer.epoch_loss();
   if (!result.interrupted) {

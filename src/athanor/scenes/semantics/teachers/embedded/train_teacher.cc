@@ -12,9 +12,8 @@
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
 #include "athanor/base/log.h"
-#include "athanor/base/progress.h"
 #include "athanor/media/plot.h"
-#include "athanor/scenes/gaussians/run_folder.h"
+#include "athanor/nn/training_run.h"
 
 namespace athanor {
 namespace {
@@ -130,16 +129,13 @@ TrainTeacherResult TrainTeacher(const std::vector<fs::path>& folders,
                                 const TrainTeacherOptions& options, bool resume,
                                 const std::function<bool()>& stop) {
   const auto start = std::chrono::steady_clock::now();
-  const RunFolder run(out);
-  const fs::path config = out / "config.toml";
-  const auto checkpoint = run.NewestCheckpoint();
+  const TrainingRun run(out);
   if (resume) {
-    ATHANOR_CHECK(fs::exists(config), out.string(), ": expected a run of train-teacher to go on ",
-                  "with, found no config.toml");
-    CheckSameOptions(config, options);
+    ATHANOR_CHECK(fs::exists(run.config()), out.string(),
+                  ": expected a run of train-teacher to go ", "on with, found no config.toml");
+    CheckSameOptions(run.config(), options);
   } else {
-    ATHANOR_CHECK(!fs::exists(config), out.string(),
-                  ": already holds a run; go on with --resume, or choose another folder");
+    run.CheckFree();
   }
   LabelledWorlds worlds(folders, LabelledWorlds::Use::kTraining);
   std::optional<WordNet> wordnet;
@@ -152,9 +148,10 @@ TrainTeacherResult TrainTeacher(const std::vector<fs::path>& folders,
     held_out.back().UseLexicon(lexicon);
   }
   TeacherTrainer trainer(worlds, lexicon, options, {});
-  MakeFolder(out / "checkpoints");
   TrainTeacherOptions copy = options;
-  WriteFile(config, Describe(copy).ToToml());
+  run.Create(Describe(copy).ToToml(), "");
+  const LogFile log(out / "log.txt");
+  const auto checkpoint = run.NewestCheckpoint();
   if (resume && checkpoint) {
     trainer.Restore(ReadSafeTensors(*checkpoint), checkpoint->string());
     LogInfo(StrCat("resumed from ", checkpoint->string(), " at step ", trainer.step()));
@@ -177,43 +174,41 @@ TrainTeacherResult TrainTeacher(const std::vector<fs::path>& folders,
     }
     return scores;
   };
-  {
-    Progress progress("training", options.steps, trainer.step());
-    while (trainer.step() < options.steps) {
-      const TrainStepReport report = trainer.Step();
-      const int64_t step = trainer.step();
-      char number[64];
-      std::snprintf(number, sizeof number, "loss %.3f", report.loss);
-      progress.Update(step, number);
-      if (step % kMetricsEvery == 0) {
-        run.AddMetrics(Json{
-            {"step", step},
-            {"loss", report.loss},
-            {"pairs", report.pairs},
-            {"groups", report.groups},
-            {"gradient_norm", report.gradient_norm},
-            {"rate",
-             report.rate}}.dump());
-      }
-      const bool last = step == options.steps;
-      if (!last && step % kScoreEvery == 0) {
-        for (const TeacherScore& quick : score(kQuickViews)) {
-          run.AddMetrics(Json{{"step", step},
-                              {"worlds", quick.sort},
-                              {"miou", quick.miou},
-                              {"frequent_miou", quick.frequent_miou},
-                              {"color_accuracy", quick.color_accuracy},
-                              {"part_accuracy", quick.part_accuracy}}
-                             .dump());
-        }
-      }
-      result.interrupted = !last && stop && stop();
-      if (last || result.interrupted || step % kCheckpointEvery == 0) {
-        run.SaveCheckpoint(step, trainer.Checkpoint());
-      }
-      if (result.interrupted) break;
+  TrainStepReport report;
+  TrainingLoop loop;
+  loop.title = "training";
+  loop.first = trainer.step(), loop.steps = options.steps;
+  loop.checkpoint_every = kCheckpointEvery, loop.metrics_every = kMetricsEvery;
+  loop.step = [&] { report = trainer.Step(); };
+  loop.note = [&] {
+    char text[32];
+    std::snprintf(text, sizeof text, "loss %.3f", report.loss);
+    return std::string(text);
+  };
+  loop.metrics = [&](int64_t step) {
+    return Json{{"step", step},
+                {"loss", report.loss},
+                {"pairs", report.pairs},
+                {"groups", report.groups},
+                {"gradient_norm", report.gradient_norm},
+                {"rate", report.rate}}
+        .dump();
+  };
+  loop.observe = [&](int64_t step) {
+    if (step % kScoreEvery != 0) return;
+    for (const TeacherScore& quick : score(kQuickViews)) {
+      run.AddMetrics(Json{{"step", step},
+                          {"worlds", quick.sort},
+                          {"miou", quick.miou},
+                          {"frequent_miou", quick.frequent_miou},
+                          {"color_accuracy", quick.color_accuracy},
+                          {"part_accuracy", quick.part_accuracy}}
+                         .dump());
     }
-  }
+  };
+  loop.checkpoint = [&] { return trainer.Checkpoint(); };
+  loop.stop = stop;
+  result.interrupted = !run.Train(loop);
   result.step = trainer.step();
   if (fs::exists(out / "metrics.jsonl")) PlotMetrics(out);
   if (!result.interrupted) {
