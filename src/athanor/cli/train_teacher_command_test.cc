@@ -44,7 +44,7 @@ TEST(TrainTeacherTest, LearnsFromRoomsAndKeepsHeldOutOnesApart) {
   ASSERT_EQ(done.status, 0) << done.err;
   EXPECT_THAT(done.out,
               AllOf(HasSubstr("teacher.safetensors"), HasSubstr("2 steps"), HasSubstr("card.md")));
-  EXPECT_THAT(ReadFile(folder / "run" / "card.md"), HasSubstr("2 pictures of 1 rooms"));
+  EXPECT_THAT(ReadFile(folder / "run" / "card.md"), HasSubstr("2 pictures of 1 simulated rooms"));
   EXPECT_TRUE(fs::exists(folder / "run" / "teacher.safetensors"));
 
   const auto failed = ExecuteAll({train("test", "train", "other"),

@@ -345,6 +345,13 @@ TEST(WriteRooms, SameSeedSameBytesWhateverTheThreadsAndStops) {
   EXPECT_EQ(first.size(), 1 + 2 * (3 * 5 + 3 + 4u));
   EXPECT_TRUE(first == second);
   EXPECT_NE(first.at("room_0000/images/00001.jpg"), first.at("room_0001/images/00001.jpg"));
+  options.rooms = 3;
+  const WriteRoomResult longer = WriteRooms(again, options);
+  EXPECT_EQ(longer.kept, 6);
+  EXPECT_EQ(longer.images, 3);
+  EXPECT_TRUE(fs::exists(again / "room_0002" / "objects.json"));
+  options.rooms = 2;
+  EXPECT_THAT(ErrorOf([&] { WriteRooms(again, options); }), HasSubstr("other options"));
   options.seed = 12;
   EXPECT_THAT(ErrorOf([&] { WriteRooms(once, options); }), HasSubstr("other options"));
   const fs::path other = TestFolder("other");

@@ -254,14 +254,21 @@ WriteRoomResult WriteRooms(const fs::path& out, const SimRoomOptions& options,
                            const std::function<bool()>& stop) {
   Check(options);
   const auto start = std::chrono::steady_clock::now();
-  // What was asked for stands beside what came of it: only the same may go on.
+  // What was asked for stands beside what came of it: only the same may go on, or more rooms.
   SimRoomOptions copy = options;
   const std::string config = Describe(copy).ToToml();
   const fs::path config_path = out / "config.toml";
   if (fs::exists(config_path)) {
+    SimRoomOptions before;
+    Describe(before).ReadToml(config_path);
+    // A single room lies in `out` itself.
+    const bool longer = before.rooms > 1 && options.rooms > before.rooms;
+    if (longer) before.rooms = options.rooms;
     ATHANOR_CHECK(
-        ReadFile(config_path) == config, config_path.string(),
-        ": this folder holds rooms of other options; expected the same ones or a new folder");
+        Describe(before).ToToml() == config, config_path.string(),
+        ": this folder holds rooms of other options; expected the same ones, more rooms, or a new "
+        "folder");
+    if (longer) WriteFile(config_path, config);
   } else {
     ATHANOR_CHECK(!fs::exists(out) || (fs::is_directory(out) && fs::is_empty(out)), out.string(),
                   ": expected a new or empty folder, or one of the same rooms");
