@@ -264,7 +264,7 @@ CommandAction SetUpSemanticQuery(CLI::App& app) {
            {.choices = {"scene", "photographs"}});
   list.Add("time", &o.time, "which time of a scene that moves (params.npz), from 0", {.min = 0});
   list.Add("combine", &o.combine, "how lifted and predicted features are put together",
-           {.choices = {"max", "concat"}});
+           {.choices = {"max", "concat", "fill"}});
   OptionFlags flags(app, std::move(list), false, "Options of the query");
   return [arguments, flags]() mutable {
     flags.Apply();
@@ -402,7 +402,7 @@ CommandAction SetUpSemanticSegment(CLI::App& app) {
            {.min = 0, .max = 16384});
   list.Add("time", &o.time, "which time of a scene that moves (params.npz), from 0", {.min = 0});
   list.Add("combine", &o.combine, "how lifted and predicted features are put together",
-           {.choices = {"max", "concat"}});
+           {.choices = {"max", "concat", "fill"}});
   OptionFlags flags(app, std::move(list), false, "Options of the segmentation");
   return [arguments, flags]() mutable {
     flags.Apply();

@@ -316,7 +316,7 @@ CommandAction SetUpSemanticEval(CLI::App& app) {
            "folder of LERF annotations, from the capture's folder: localisation, masks, 3D "
            "selection");
   list.Add("combine", &o.combine, "how lifted and predicted features are put together",
-           {.choices = {"max", "concat"}});
+           {.choices = {"max", "concat", "fill"}});
   OptionFlags flags(app, std::move(list), false, "Options of the evaluation");
   return [arguments, flags]() mutable {
     flags.Apply();

@@ -132,6 +132,7 @@ TEST(Scores, TwoFieldsAreCombined) {
   const at::Tensor of_b = at::mm(b.features.DecodeAll(), text.t());
   const at::Tensor larger = FieldSet({&a, &b}, Combine::kMax).Cosines(text);
   const at::Tensor mean = FieldSet({&a, &b}, Combine::kConcat).Cosines(text);
+  const at::Tensor filled = FieldSet({&a, &b}, Combine::kFill).Cosines(text);
   for (int64_t i = 0; i < 40; ++i) {
     for (int64_t p = 0; p < 2; ++p) {
       const float x = of_a[i][p].item<float>(), y = of_b[i][p].item<float>();
@@ -140,6 +141,7 @@ TEST(Scores, TwoFieldsAreCombined) {
       const float half = has_a && has_b ? (x + y) / 2 : has_a ? x : y;
       EXPECT_NEAR(larger[i][p].item<float>(), max, 1e-4);
       EXPECT_NEAR(mean[i][p].item<float>(), half, 1e-4);
+      EXPECT_NEAR(filled[i][p].item<float>(), has_a ? x : y, 1e-4);
     }
   }
 }

@@ -39,8 +39,9 @@ at::Tensor EncodeChecked(TextEncoder* encoder, std::span<const std::string> prom
 
 Combine CombineFromName(const std::string& name) {
   if (name == "max") return Combine::kMax;
-  ATHANOR_CHECK(name == "concat", "combine: expected max or concat, found '", name, "'");
-  return Combine::kConcat;
+  if (name == "concat") return Combine::kConcat;
+  ATHANOR_CHECK(name == "fill", "combine: expected max, concat or fill, found '", name, "'");
+  return Combine::kFill;
 }
 
 FieldSet::FieldSet(std::vector<const SemanticField*> fields, Combine combine)
@@ -80,7 +81,7 @@ at::Tensor FieldSet::Cosines(const at::Tensor& text) const {
           const float value = other[i * prompts + p];
           if (voices[i] == 0) {
             sum = value;
-          } else {
+          } else if (combine_ != Combine::kFill) {
             sum = combine_ == Combine::kMax ? std::max(sum, value) : sum + value;
           }
         }

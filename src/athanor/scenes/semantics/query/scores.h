@@ -27,10 +27,11 @@ inline constexpr double kSameMeaning = 0.95;
 inline constexpr double kMeaningMargin = 0.03, kIsClass = 0.99;
 
 // How a field that was lifted from pictures and one that a 3D network predicted are put together
-// (Semantic Gaussians, Guo et al. 2024, section III-D, and its code).
+// (Semantic Gaussians, Guo et al. 2024, section III-D, and its code; fill is ours).
 enum class Combine {
   kMax,     // the larger of the two cosines
   kConcat,  // the cosine of both vectors, one behind the other: the mean of the two
+  kFill,    // that of the first field that saw the Gaussian: others speak where it is silent
 };
 Combine CombineFromName(const std::string& name);
 

@@ -192,11 +192,11 @@ TEST(EmbeddedTeacher, OpensAFileAndDescribesPicturesOfAnySize) {
 
 TEST(EmbeddedTeacher, IsFoundInTheFolderThatTheEnvironmentNames) {
   const auto folder = TestFolder("models");
-  WriteSafeTensors(folder / "athanor-rooms" / "teacher.safetensors", SmallFile());
+  WriteSafeTensors(folder / "athanor-words" / "teacher.safetensors", SmallFile());
   ASSERT_EQ(setenv("ATHANOR_MODELS", folder.c_str(), 1), 0);
   const auto found = FindEmbeddedModel();
   unsetenv("ATHANOR_MODELS");
-  EXPECT_EQ(found, folder / "athanor-rooms" / "teacher.safetensors");
+  EXPECT_EQ(found, folder / "athanor-words" / "teacher.safetensors");
   EXPECT_EQ(OpenEmbedded(found).text->dimension(), 16);
 }
 

@@ -212,7 +212,7 @@ fs::path FindEmbeddedModel() {
   folders.emplace_back(ATHANOR_SOURCE_MODELS);
   std::string tried;
   for (const fs::path& folder : folders) {
-    const fs::path path = folder / "athanor-rooms" / "teacher.safetensors";
+    const fs::path path = folder / "athanor-words" / "teacher.safetensors";
     if (fs::exists(path)) return path;
     tried += (tried.empty() ? "" : ", ") + path.string();
   }

@@ -74,7 +74,7 @@ struct EmbeddedPair {
 EmbeddedPair OpenEmbedded(const std::filesystem::path& path, const EmbeddedOptions& options = {});
 
 // The weights of the name "embedded": teacher.safetensors in the folder $ATHANOR_MODELS/
-// athanor-rooms, else in share/athanor/models/ of the installation that this program belongs to,
+// athanor-words, else in share/athanor/models/ of the installation that this program belongs to,
 // else in the source tree it was built from. Throws Error that lists the places when there is none.
 std::filesystem::path FindEmbeddedModel();
 
