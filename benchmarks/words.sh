@@ -9,8 +9,8 @@ set -eu
 OUT=${1:-runs/words}
 ATHANOR=${ATHANOR:-build/athanor}
 ROOMS=${ROOMS:-12}      # scored
-LESSONS=${LESSONS:-12}  # that the 3D network learns from
-EPOCHS=${EPOCHS:-20}
+LESSONS=${LESSONS:-40}  # that the 3D network learns from
+EPOCHS=${EPOCHS:-30}
 
 # Seeds from 1,000,000 on are the teacher's, 500 to 539 those of its card.
 make_rooms() {
@@ -46,7 +46,7 @@ if [ ! -e "$OUT/network/network.safetensors" ]; then
     "$ATHANOR" semantic distill --resume "$OUT/network"
   else
     "$ATHANOR" semantic distill "$OUT"/lessons/room_*/run -o "$OUT/network" --network 14A \
-      --epochs "$EPOCHS" --precision bfloat16
+      --voxel 0.05 --lr 0.002 --epochs "$EPOCHS" --precision bfloat16
   fi
 fi
 for room in "$OUT"/test/room_*; do
@@ -55,3 +55,5 @@ done
 "$ATHANOR" semantic eval "$OUT"/test/room_*/run --maps semantic --classes classes.json \
   --teacher embedded --tag weights --tag paper --tag topk --tag max --tag 3d --tag weights+3d \
   --json "$OUT/table.json"
+"$ATHANOR" semantic eval "$OUT"/test/room_*/run --maps semantic --classes classes.json \
+  --combine fill --tag weights+3d --json "$OUT/table_fill.json"

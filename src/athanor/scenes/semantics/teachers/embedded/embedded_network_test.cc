@@ -174,8 +174,8 @@ TEST(EmbeddedTeacher, OpensAFileAndDescribesPicturesOfAnySize) {
   Image image(50, 31, 3, 90);
   const ViewFeatures features = pair.teacher->Describe(image, "view");
   features.Check("view");
-  // 128 x 79 becomes 128 x 64, the nearest multiple of 32.
-  EXPECT_EQ(features.features.sizes(), (std::vector<int64_t>{16, 32, 16}));
+  // The area of 128 x 96 is 141 x 87; the nearest multiples of 32 are 128 x 96.
+  EXPECT_EQ(features.features.sizes(), (std::vector<int64_t>{24, 32, 16}));
   // No more cells than pixels.
   const ViewFeatures tiny = pair.teacher->Describe(Image(20, 9, 3, 90), "tiny");
   tiny.Check("tiny");

@@ -127,7 +127,10 @@ ViewFeatures EmbeddedTeacher::Describe(const Image& rgb, const std::string& name
                 rgb.channels, " channels");
   const at::NoGradGuard no_grad;
   // Each side becomes a multiple of 32; the small change of shape cancels out in the grid's cells.
-  const double factor = static_cast<double>(options_.side_px) / std::max(rgb.width, rgb.height);
+  const double area = static_cast<double>(rgb.width) * rgb.height;
+  const double factor =
+      std::min(options_.side_px * std::sqrt(0.75 / area),
+               static_cast<double>(kLargestSide_px) / std::max(rgb.width, rgb.height));
   const auto side = [&](int pixels) {
     return std::max(32, 32 * static_cast<int>(std::lround(pixels * factor / 32)));
   };

@@ -1,5 +1,5 @@
-// The embedded teacher: a small network of our own for the things of rooms, and
-// the text encoder of its space. Trained by `athanor semantic train-teacher`
+// The embedded teacher: a small network of our own for the things of rooms and streets, and the
+// text encoder of its space. Trained by `athanor semantic train-teacher`
 // (docs/teachers_embedded.md); nothing is downloaded.
 #pragma once
 
@@ -16,9 +16,9 @@
 namespace athanor {
 
 struct EmbeddedOptions {
-  // Pictures are brought to this length of their longer side before the network sees them; one
-  // vector per 4 x 4 pixels comes out. Things look best when they are as large as in training,
-  // whose crops show pictures of 480 pixels at 0.5 to 1.1 of their size.
+  // Before the network sees them, pictures are brought to the area of one of 4:3 with this longer
+  // side; one vector per 4 x 4 pixels comes out. Things look best when they are as large as in
+  // training, whose crops show rooms of 480 pixels and streets of 704 at 0.5 to 1.3 of their size.
   int side_px = 384;
 };
 
