@@ -42,8 +42,9 @@ struct WriteRoomResult {
 };
 
 // Writes the rooms under `out`. Images that an earlier call with the same options, or with fewer
-// rooms but more than one, finished are kept; an output folder of other options is refused. The bytes depend on the options alone, not on
-// the threads or on interruptions. `stop` is asked before each image. Throws Error.
+// rooms but more than one, finished are kept; an output folder of other options is refused. The
+// bytes depend on the options alone, not on the threads or on interruptions. `stop` is asked before
+// each image. Throws Error.
 WriteRoomResult WriteRooms(const std::filesystem::path& out, const SimRoomOptions& options,
                            const std::function<bool()>& stop = {});
 
