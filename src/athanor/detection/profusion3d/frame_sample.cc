@@ -73,11 +73,16 @@ void ReadPoints(const Log& log, int frame, const FrameSampleOptions& options,
   const int reading = ReadingOf(log, frame, lidar);
   sample->has_lidar = true;
   CheckPose(log, log.sensors[lidar].ego_from_sensor, log.sensors[lidar].channel);
-  for (int i = reading; i >= 0 && i > reading - options.sweeps && log.readings[i].sensor == lidar;
-       --i) {
+  // Logs of key frames alone have nothing recent.
+  const int64_t oldest_us =
+      log.readings[reading].time_us - static_cast<int64_t>(std::llround(1e6 * options.max_age_s));
+  int sweeps = 0;
+  for (int i = reading; i >= 0 && sweeps < options.sweeps && log.readings[i].sensor == lidar &&
+                        log.readings[i].time_us >= oldest_us;
+       --i, ++sweeps) {
     CheckPose(log, log.readings[i].world_from_ego, StrCat("pose of reading ", i));
   }
-  const LidarSweep merged = MergeSweeps(log, frame, options.sweeps);
+  const LidarSweep merged = MergeSweeps(log, frame, sweeps);
   // The frame has the ego pose of some reading, which need not be the LiDAR's.
   const Rigid3 ego_from_lidar = log.frames[frame].world_from_ego.Inverse() *
                                 log.readings[reading].world_from_ego *

@@ -16,7 +16,8 @@ namespace athanor {
 
 struct FrameSampleOptions {
   int width_px = 704, height_px = 256;  // of the pictures as the network takes them
-  int sweeps = 10;                      // the key sweep and those before it
+  int sweeps = 10;                      // the key sweep and those before it, ...
+  double max_age_s = 0.6;               // ... as far as they are not older than this
   // Boxes are kept by their centre; points up to the margin outside of it too.
   std::array<float, 6> range_m = BevGrid{}.range_m;
   float margin_m = 0;

@@ -67,6 +67,8 @@ TEST(FrameSample, EarlierSweepsFollowTheMotionOfTheCar) {
     EXPECT_NEAR(sample.points[k * each][0].item<float>(), 5 - 1.25 * k, 1e-4);
     EXPECT_NEAR(sample.points[k * each][4].item<float>(), -0.125 * k, 1e-6);
   }
+  options.max_age_s = 0.2;
+  EXPECT_EQ(MakeFrameSample(log, 2, options).points.size(0), 2 * each);
 }
 
 TEST(FrameSample, ThePixelOfAPointIsWhereThePictureShowsIt) {
