@@ -29,7 +29,7 @@
 #include "athanor/media/image.h"
 #include "athanor/ops/device.h"
 #include "athanor/scenes/gaussians/evaluate.h"
-#include "athanor/scenes/gaussians/run_folder.h"
+#include "athanor/scenes/gaussians/reconstruct_run.h"
 #include "athanor/scenes/gaussians/trainer.h"
 
 namespace athanor {
