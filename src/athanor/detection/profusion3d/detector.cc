@@ -1,0 +1,208 @@
+#include "athanor/detection/profusion3d/detector.h"
+
+#include <ATen/ATen.h>
+
+#include <chrono>
+
+#include "athanor/base/error.h"
+
+namespace athanor {
+namespace {
+
+constexpr const char* kArchitecture = "athanor ProFusion3D";
+
+class StageClock {
+ public:
+  explicit StageClock(DetectorTimes* times) : times_(times) {}
+  // What has passed since the last call belongs to `stage`.
+  void Add(double DetectorTimes::*stage) {
+    if (times_ == nullptr) return;
+    const auto now = std::chrono::steady_clock::now();
+    times_->*stage += std::chrono::duration<double>(now - last_).count();
+    last_ = now;
+  }
+
+ private:
+  DetectorTimes* times_;
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+LidarEncoderOptions LidarOptions(const DetectorOptions& o) {
+  LidarEncoderOptions lidar;
+  lidar.voxel_m = {o.voxel_m, o.voxel_m, o.voxel_height_m};
+  lidar.channels = o.LidarChannels();
+  lidar.blocks = o.lidar_blocks;
+  lidar.width = o.width;
+  lidar.dense_layers = o.bev_layers;
+  return lidar;
+}
+
+CameraEncoderOptions CameraOptions(const DetectorOptions& o) {
+  CameraEncoderOptions camera;
+  camera.channels = o.CameraChannels();
+  camera.blocks = o.CameraBlocks();
+  camera.stride = o.camera_stride;
+  camera.width = o.width;
+  return camera;
+}
+
+IntraInterFusionOptions FusionOptions(const DetectorOptions& o) {
+  IntraInterFusionOptions fusion;
+  fusion.width = o.width;
+  fusion.heads = o.heads;
+  fusion.window = o.window;
+  fusion.feed_forward = 2;
+  fusion.variant = o.fusion == "full"      ? FusionVariant::kFull
+                   : o.fusion == "unit"    ? FusionVariant::kIntraInterUnit
+                   : o.fusion == "windows" ? FusionVariant::kWindowedUnits
+                   : o.fusion == "concat"  ? FusionVariant::kConcat
+                                           : FusionVariant::kSelfThenCross;
+  return fusion;
+}
+
+DecoderOptions DecoderOptionsOf(const DetectorOptions& o) {
+  DecoderOptions decoder;
+  decoder.bev_channels = decoder.image_channels = o.width;
+  decoder.queries = o.queries;
+  decoder.view_layers = o.view_layers;
+  decoder.joint_layers = o.joint_layers;
+  decoder.view_agnostic = o.view_agnostic;
+  decoder.layers.width = decoder.positions.width = o.width;
+  decoder.layers.heads = o.heads;
+  decoder.layers.hidden = decoder.positions.hidden = o.decoder_hidden;
+  return decoder;
+}
+
+bool HasAnyCamera(const DetectionSample& sample) {
+  return sample.has_camera.defined() && sample.has_camera.numel() > 0 &&
+         sample.has_camera.any().item<bool>();
+}
+
+}  // namespace
+
+Detector::Detector(const DetectorOptions& options, uint64_t seed)
+    : options_(options),
+      grid_(options.Grid()),
+      bins_{options.depth_low_m, (options.depth_high_m - options.depth_low_m) / options.depths,
+            options.depths},
+      scope_{&parameters_, seed, ""},
+      lidar_(scope_ / "lidar", grid_, LidarOptions(options)),
+      camera_(scope_ / "camera", CameraOptions(options)),
+      depth_(scope_ / "depth", options.width, options.depths, {.kernel = 1, .norm = false}),
+      context_(scope_ / "context", options.width, options.lift_width, {.kernel = 1}),
+      fold_(scope_ / "fold", options.lift_width * options.slices, options.width),
+      fuse_bev_(scope_ / "fuse_bev", FusionOptions(options)),
+      decoder_(scope_ / "decoder", grid_, DecoderOptionsOf(options)) {
+  ATHANOR_CHECK(options.use_lidar || options.use_cameras,
+                "detector: expected a LiDAR or cameras to look at, found neither");
+  ATHANOR_CHECK(options.depth_low_m < options.depth_high_m, "detector: expected depth-low below ",
+                "depth-high, found ", options.depth_low_m, " and ", options.depth_high_m);
+  if (options.fuse_pv) fuse_pv_.emplace(scope_ / "fuse_pv", FusionOptions(options));
+}
+
+void Detector::CheckSample(const DetectionSample& sample) const {
+  const at::Tensor& images = sample.images;
+  ATHANOR_CHECK(!images.defined() || images.numel() == 0 ||
+                    (images.dim() == 4 && images.size(2) == options_.image_height_px &&
+                     images.size(3) == options_.image_width_px),
+                "sample ", sample.id, ": expected pictures of ", options_.image_width_px, " x ",
+                options_.image_height_px, ", found ", StrCat(images.sizes()));
+}
+
+CameraRig Detector::RigOf(const DetectionSample& sample) const {
+  return {sample.camera_from_ego, sample.intrinsics, sample.has_camera, options_.image_height_px,
+          options_.image_width_px};
+}
+
+ViewMaps Detector::Encode(const DetectionSample& sample, const DetectorPass& pass) const {
+  CheckSample(sample);
+  const bool with_lidar = options_.use_lidar && sample.has_lidar;
+  const bool with_cameras = options_.use_cameras && HasAnyCamera(sample);
+  StageClock clock(times_);
+  at::Tensor lidar_bev, lidar_pv, camera_pv, camera_bev;
+  if (with_lidar) {
+    const LidarVoxels voxels = lidar_.Voxelize(sample.points);
+    clock.Add(&DetectorTimes::voxels);
+    lidar_bev = lidar_.Forward(voxels, pass.training,
+                               pass.bfloat16 ? ConvPrecision::kBfloat16 : ConvPrecision::kFloat32);
+    clock.Add(&DetectorTimes::lidar);
+  }
+  if (with_cameras) {
+    camera_pv = camera_.Forward(sample.images, pass.training, pass.bfloat16);
+    clock.Add(&DetectorTimes::cameras);
+    const CameraRig rig = RigOf(sample);
+    const PvGrid pv = {camera_pv.size(2), camera_pv.size(3), camera_.stride()};
+    const at::Tensor depth = at::softmax(depth_.Forward(camera_pv, pass.training), 1);
+    const at::Tensor context = at::relu(context_.Forward(camera_pv, pass.training));
+    const LiftPlan plan = MakeLiftPlan(rig, pv, bins_, grid_, options_.slices);
+    const at::Tensor lifted = LiftToBev(context, depth, plan);
+    camera_bev = at::relu(fold_.Forward(lifted.unsqueeze(0), pass.training)).squeeze(0);
+    if (with_lidar && fuse_pv_) {
+      const OccupiedColumns occupied =
+          FindOccupiedColumns(sample.points, grid_, options_.voxel_height_m);
+      lidar_pv = ProjectToPv(lidar_bev, MakePvPlan(rig, pv, grid_, occupied));
+    }
+    clock.Add(&DetectorTimes::mappings);
+  }
+  ViewMaps maps;
+  if (with_lidar || with_cameras)
+    maps.bev = fuse_bev_.Forward(lidar_bev, camera_bev, pass.training);
+  if (with_cameras) {
+    maps.pv = fuse_pv_ ? fuse_pv_->Forward(camera_pv, lidar_pv, pass.training) : camera_pv;
+  }
+  clock.Add(&DetectorTimes::fusion);
+  return maps;
+}
+
+std::vector<LayerOutputs> Detector::Forward(const DetectionSample& sample,
+                                            const DetectorPass& pass) const {
+  const ViewMaps maps = Encode(sample, pass);
+  StageClock clock(times_);
+  DecoderInputs inputs;
+  inputs.bev = maps.bev;
+  inputs.images = maps.pv;
+  inputs.camera_from_ego = sample.camera_from_ego;
+  inputs.intrinsics = sample.intrinsics;
+  inputs.has_camera = sample.has_camera;
+  inputs.image_stride = camera_.stride();
+  std::vector<LayerOutputs> outputs = decoder_.Forward(inputs, pass.denoising, pass.dropout);
+  clock.Add(&DetectorTimes::decoder);
+  return outputs;
+}
+
+std::vector<Detection> Detector::Detect(const DetectionSample& sample,
+                                        const PredictionOptions& options, bool bfloat16) const {
+  const at::NoGradGuard no_grad;
+  DetectorPass pass;
+  pass.bfloat16 = bfloat16;
+  const std::vector<LayerOutputs> outputs = Forward(sample, pass);
+  StageClock clock(times_);
+  std::vector<Detection> detections = ReadDetections(outputs.back().queries, options);
+  clock.Add(&DetectorTimes::boxes);
+  return detections;
+}
+
+SafeTensors Detector::ToSafeTensors() const {
+  SafeTensors file;
+  parameters_.Save("", &file);
+  DetectorOptions copy = options_;
+  file.metadata["architecture"] = kArchitecture;
+  file.metadata["options"] = Describe(copy).ToToml();
+  return file;
+}
+
+std::unique_ptr<Detector> Detector::FromSafeTensors(const SafeTensors& file,
+                                                    const std::string& where) {
+  const auto architecture = file.metadata.find("architecture");
+  const auto text = file.metadata.find("options");
+  ATHANOR_CHECK(architecture != file.metadata.end() && architecture->second == kArchitecture &&
+                    text != file.metadata.end(),
+                where, ": expected weights of a detector, found a file of something else");
+  DetectorOptions options;
+  Describe(options).ParseToml(text->second, where + " (options)");
+  auto detector = std::make_unique<Detector>(options, 0);
+  detector->parameters_.Load("", file, where);
+  return detector;
+}
+
+}  // namespace athanor

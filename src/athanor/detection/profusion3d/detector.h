@@ -1,0 +1,98 @@
+// ProFusion3D: objects in 3D from a LiDAR and cameras, or from what is left of them. A
+// re-implementation from the text of Mohan, Cattaneo, Drews and Valada, "Progressive Multi-Modal
+// Fusion for Robust 3D Object Detection", CoRL 2024 (arXiv 2410.07475); no code of it is public.
+//
+//   LiDAR -> bird's-eye view (BEV) ----> fused with what cameras see, in BEV ------\
+//                    |       ^                                                      decoder ->
+//                    boxes v       |                                                     /
+//   cameras -> perspective view (PV) --> fused with what the LiDAR sees, in PV ---/
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "athanor/detection/profusion3d/camera_encoder.h"
+#include "athanor/detection/profusion3d/decoder.h"
+#include "athanor/detection/profusion3d/detector_options.h"
+#include "athanor/detection/profusion3d/intra_inter_fusion.h"
+#include "athanor/detection/profusion3d/lidar_encoder.h"
+#include "athanor/detection/profusion3d/predictions.h"
+#include "athanor/detection/profusion3d/sample.h"
+#include "athanor/detection/profusion3d/view_mapping.h"
+#include "athanor/nn/safetensors.h"
+
+namespace athanor {
+
+// How a pass runs.
+struct DetectorPass {
+  bool training = false;  // batch statistics, which the running ones follow
+  bool bfloat16 = false;  // convolutions of the cameras and of the voxels compute in bfloat16
+  DenoisingQueries denoising;
+  at::Generator* dropout = nullptr;  // null: nothing is dropped
+};
+
+// Maps of both views; undefined where no sensor says anything.
+struct ViewMaps {
+  at::Tensor bev;  // [width,rows,columns]
+  at::Tensor pv;   // [C,width,h,w]
+};
+
+// Seconds of the stages of passes, added up.
+struct DetectorTimes {
+  double voxels = 0, lidar = 0, cameras = 0, mappings = 0, fusion = 0, decoder = 0, boxes = 0;
+  double total() const { return voxels + lidar + cameras + mappings + fusion + decoder + boxes; }
+};
+
+class Detector {
+ public:
+  // Throws Error for options that do not fit together.
+  Detector(const DetectorOptions& options, uint64_t seed);
+  Detector(const Detector&) = delete;
+  Detector& operator=(const Detector&) = delete;
+
+  const DetectorOptions& options() const { return options_; }
+  const BevGrid& grid() const { return grid_; }
+  Parameters& parameters() { return parameters_; }
+  const Parameters& parameters() const { return parameters_; }
+
+  // What both sensors say, in both views. A sensor that the sample lacks, or the options leave out,
+  // is replaced by what was learned for its absence. Throws Error (sample) for shapes other than
+  // the options'.
+  ViewMaps Encode(const DetectionSample& sample, const DetectorPass& pass) const;
+  // After each layer of the decoder.
+  std::vector<LayerOutputs> Forward(const DetectionSample& sample, const DetectorPass& pass) const;
+  // The objects of a sample, best first. Without gradients.
+  std::vector<Detection> Detect(const DetectionSample& sample, const PredictionOptions& options,
+                                bool bfloat16 = false) const;
+
+  // Adds the times of passes to `times` from now on; null: no longer. Not thread-safe.
+  void Measure(DetectorTimes* times) { times_ = times; }
+
+  // Weights, with the options in the metadata.
+  SafeTensors ToSafeTensors() const;
+  // Throws Error, naming `where`, for a file of something else, or damaged.
+  static std::unique_ptr<Detector> FromSafeTensors(const SafeTensors& file,
+                                                   const std::string& where);
+
+ private:
+  CameraRig RigOf(const DetectionSample& sample) const;
+  void CheckSample(const DetectionSample& sample) const;
+
+  DetectorOptions options_;
+  BevGrid grid_;
+  DepthBins bins_;
+  Parameters parameters_;
+  LayerScope scope_;
+  LidarEncoder lidar_;
+  CameraEncoder camera_;
+  Convolution2d depth_, context_;  // of camera maps: logits of depths, what goes to the BEV
+  Convolution2d fold_;             // of the lifted volume, its height folded into channels
+  IntraInterFusion fuse_bev_;
+  std::optional<IntraInterFusion> fuse_pv_;
+  QueryDecoder decoder_;
+  DetectorTimes* times_ = nullptr;
+};
+
+}  // namespace athanor

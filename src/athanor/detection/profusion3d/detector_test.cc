@@ -1,0 +1,159 @@
+// The whole detector: what it says without a sensor, that all of it learns, that weights come back.
+#include "athanor/detection/profusion3d/detector.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "athanor/base/random.h"
+#include "athanor/base/test_util.h"
+#include "athanor/detection/profusion3d/detection_loss.h"
+
+namespace athanor {
+namespace {
+
+using ::testing::HasSubstr;
+
+DetectorOptions SmallDetector() {
+  DetectorOptions options;
+  options.image_width_px = 96, options.image_height_px = 64;
+  options.range_m = 12.8f, options.low_m = -2, options.high_m = 2;
+  options.voxel_m = 0.2f;
+  options.width = 16, options.lift_width = 8, options.heads = 2, options.window = 4;
+  options.lidar_channels = "8,8,16", options.bev_layers = 1;
+  options.camera_channels = "8,8,16", options.camera_blocks = "0,1,1", options.camera_stride = 8;
+  options.depth_high_m = 17, options.depths = 8;
+  options.queries = 12, options.decoder_hidden = 32;
+  return options;
+}
+
+// Two cameras, one ahead and one behind, noise in the pictures, points all around, two boxes.
+DetectionSample MakeSample() {
+  Random random(7);
+  DetectionSample sample;
+  sample.id = "made up";
+  sample.points = at::zeros({800, kPointColumns});
+  auto points = sample.points.accessor<float, 2>();
+  for (int64_t i = 0; i < 800; ++i) {
+    points[i][0] = random.Uniform(-12, 12), points[i][1] = random.Uniform(-12, 12);
+    points[i][2] = random.Uniform(-1.5f, 1.5f), points[i][3] = random.Uniform();
+  }
+  sample.images = at::zeros({2, 3, 64, 96}, at::kByte);
+  auto* bytes = sample.images.data_ptr<uint8_t>();
+  for (int64_t i = 0; i < sample.images.numel(); ++i) {
+    bytes[i] = static_cast<uint8_t>(random.Below(256));
+  }
+  sample.camera_from_ego = at::zeros({2, 4, 4});
+  for (int c = 0; c < 2; ++c) {
+    const float ahead = c == 0 ? 1.0f : -1.0f;
+    // Camera x to the right, y down, z along the view.
+    sample.camera_from_ego[c][0][1] = -ahead;
+    sample.camera_from_ego[c][1][2] = -1;
+    sample.camera_from_ego[c][2][0] = ahead;
+    sample.camera_from_ego[c][3][3] = 1;
+  }
+  sample.intrinsics = at::tensor({60.0f, 0.0f, 48.0f, 0.0f, 60.0f, 32.0f, 0.0f, 0.0f, 1.0f})
+                          .view({1, 3, 3})
+                          .repeat({2, 1, 1});
+  sample.has_camera = at::ones({2}, at::kByte);
+  sample.boxes = at::tensor({5.0f, 1.0f, 0.0f, 4.0f, 1.8f, 1.5f, 0.3f, 1.0f, 0.0f,  //
+                             -6.0f, -2.0f, 0.0f, 0.7f, 0.7f, 1.7f, 0.0f, 0.0f, 0.0f})
+                     .view({2, kBoxColumns});
+  sample.labels = at::tensor({0, 8}, at::kLong);
+  return sample;
+}
+
+TEST(Detector, FindsWithWhateverSensorsThereAre) {
+  Detector detector(SmallDetector(), 3);
+  DetectionSample both = MakeSample();
+  const size_t all = detector.Detect(both, {.max_boxes = 20}).size();
+  EXPECT_EQ(all, 20u);
+  DetectionSample no_lidar = both;
+  no_lidar.points = at::zeros({0, kPointColumns}), no_lidar.has_lidar = false;
+  DetectionSample no_cameras = both;
+  no_cameras.has_camera = at::zeros({2}, at::kByte);
+  no_cameras.images = at::zeros_like(both.images);
+  DetectionSample one_camera = both;
+  one_camera.has_camera = at::tensor({1, 0}, at::kByte);
+  DetectionSample nothing = no_lidar;
+  nothing.has_camera = no_cameras.has_camera, nothing.images = no_cameras.images;
+  std::set<float> best;
+  for (const DetectionSample* sample : {&both, &no_lidar, &no_cameras, &one_camera, &nothing}) {
+    const std::vector<Detection> found = detector.Detect(*sample, {.max_boxes = 20});
+    ASSERT_EQ(found.size(), 20u);
+    for (const Detection& detection : found) {
+      for (const float number : detection.box) EXPECT_TRUE(std::isfinite(number));
+    }
+    best.insert(found[0].score);
+  }
+  EXPECT_EQ(best.size(), 5u) << "each sensor has a say";
+  // What a missing camera's picture shows does not matter.
+  DetectionSample other = one_camera;
+  other.images = one_camera.images.clone();
+  other.images[1].fill_(200);
+  EXPECT_EQ(detector.Detect(one_camera, {})[0].score, detector.Detect(other, {})[0].score);
+}
+
+TEST(Detector, AllOfItLearnsAndTheLossFalls) {
+  Detector detector(SmallDetector(), 4);
+  const DetectionSample sample = MakeSample();
+  AdamW adam(&detector.parameters(), {});
+  const DetectionTruth truth = {sample.boxes, sample.labels, {}};
+  DetectorPass pass;
+  pass.training = true;
+  double first = 0, last = 0;
+  for (int step = 0; step < 12; ++step) {
+    const DetectionLoss loss = ComputeDetectionLoss(detector.Forward(sample, pass), {}, truth, {});
+    loss.total.backward();
+    if (step == 0) {
+      first = loss.total.item<double>();
+      for (const auto& [name, tensor] : detector.parameters().trained()) {
+        // Nothing is missing here, and no attribute is known.
+        if (name.find("missing") != std::string::npos) continue;
+        if (name.find("attributes") != std::string::npos) continue;
+        EXPECT_TRUE(tensor.grad().defined()) << name;
+      }
+    }
+    adam.Step(2e-3);
+    last = loss.total.item<double>();
+  }
+  EXPECT_LT(last, 0.8 * first);
+}
+
+TEST(Detector, WeightsComeBackWithTheirOptions) {
+  const Detector detector(SmallDetector(), 5);
+  const DetectionSample sample = MakeSample();
+  SafeTensors file = detector.ToSafeTensors();
+  const auto read = Detector::FromSafeTensors(file, "weights");
+  EXPECT_EQ(read->options().queries, 12);
+  EXPECT_EQ(read->Detect(sample, {})[0].score, detector.Detect(sample, {})[0].score);
+  file.tensors.pop_back();
+  EXPECT_THAT(ErrorOf([&] { Detector::FromSafeTensors(file, "weights"); }), HasSubstr("weights"));
+  EXPECT_THAT(ErrorOf([&] { Detector::FromSafeTensors({}, "other"); }),
+              HasSubstr("other: expected weights of a detector"));
+}
+
+TEST(Detector, RefusesWhatDoesNotFit) {
+  DetectionSample sample = MakeSample();
+  Detector detector(SmallDetector(), 6);
+  sample.images = at::zeros({2, 3, 32, 96}, at::kByte);
+  EXPECT_THAT(ErrorOf([&] { detector.Detect(sample, {}); }),
+              HasSubstr("made up: expected pictures of 96 x 64"));
+  DetectorOptions blind = SmallDetector();
+  blind.use_lidar = blind.use_cameras = false;
+  EXPECT_THAT(ErrorOf([&] { Detector(blind, 1); }), HasSubstr("found neither"));
+  DetectorOptions odd = SmallDetector();
+  odd.range_m = 12.7f;
+  EXPECT_THAT(ErrorOf([&] { Detector(odd, 1); }), HasSubstr("whole cells"));
+  odd = SmallDetector();
+  odd.lidar_channels = "8,x";
+  EXPECT_THAT(ErrorOf([&] { Detector(odd, 1); }), HasSubstr("found '8,x'"));
+  for (const char* name : {"tiny", "small", "paper"})
+    EXPECT_GT(DetectorPreset(name).Grid().rows(), 99);
+  EXPECT_THAT(ErrorOf([&] { DetectorPreset("huge"); }), HasSubstr("tiny, small or paper"));
+}
+
+}  // namespace
+}  // namespace athanor
