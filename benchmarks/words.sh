@@ -4,7 +4,8 @@
 #
 #   benchmarks/words.sh [FOLDER]     (default: runs/words)
 #
-# What is there is kept, so that a run that was stopped goes on. ROOMS and LESSONS change the size.
+# What is there is kept, so that a run that was stopped goes on. ROOMS and LESSONS, 2 or more, change
+# the size; they may grow.
 set -eu
 OUT=${1:-runs/words}
 ATHANOR=${ATHANOR:-build/athanor}
@@ -57,3 +58,5 @@ done
   --json "$OUT/table.json"
 "$ATHANOR" semantic eval "$OUT"/test/room_*/run --maps semantic --classes classes.json \
   --combine fill --tag weights+3d --json "$OUT/table_fill.json"
+"$ATHANOR" semantic eval "$OUT"/test/room_*/run --maps semantic --classes classes.json \
+  --combine concat --tag weights+3d --json "$OUT/table_concat.json"

@@ -7,8 +7,10 @@
 #include <iostream>
 #include <map>
 #include <numeric>
+#include <optional>
 
 #include "athanor/base/files.h"
+#include "athanor/base/log.h"
 #include "athanor/cli/commands.h"
 #include "athanor/cli/options_cli.h"
 #include "athanor/cli/semantic_scene.h"
@@ -119,14 +121,38 @@ struct Selector {
   }
 };
 
+// The features beside a scene; none, with a warning, when they belong to another state of it.
+std::optional<SemanticField> FieldOf(const OpenedScene& scene, const char* tag) {
+  const fs::path path = SemanticFieldPath(scene.file, tag);
+  std::error_code error;
+  if (!fs::exists(path, error)) return std::nullopt;
+  try {
+    SemanticField field = ReadSemanticField(path);
+    field.CheckScene(scene.file, scene.cloud.size(), path.string());
+    return field;
+  } catch (const Error& problem) {
+    LogWarning(StrCat(problem.what(), "; the edited scene gets no features"));
+    return std::nullopt;
+  }
+}
+
+// .splat files have an order of their own, in which rows of features would belong to others.
+bool KeepsOrder(const fs::path& scene) {
+  if (GaussianFormatFromPath(scene) != GaussianFormat::kSplat) return true;
+  LogWarning(StrCat(scene.string(),
+                    ": a .splat file reorders Gaussians and gets no features; "
+                    ".ply and .spz do"));
+  return false;
+}
+
 // Gives the edited scene the features of the old one: its Gaussian i was number sources[i].
-void WriteFields(const fs::path& old_scene, const fs::path& new_scene, const Rows& sources) {
-  const at::Tensor rows = at::tensor(sources);
+void WriteFields(const OpenedScene& old_scene, const fs::path& new_scene, const Rows& sources) {
   std::error_code error;
   for (const char* tag : {"", "3d"}) {
-    const fs::path path = SemanticFieldPath(old_scene, tag);
-    if (!fs::exists(path, error)) continue;
-    SemanticField field = ReadSemanticField(path).TakeRows(rows);
+    fs::remove(SemanticFieldPath(new_scene, tag), error);  // of an earlier edit
+    const std::optional<SemanticField> old_field = FieldOf(old_scene, tag);
+    if (!old_field || !KeepsOrder(new_scene)) continue;
+    SemanticField field = old_field->TakeRows(at::tensor(sources));
     field.scene_hash = SceneFileHash(new_scene);
     WriteSemanticField(SemanticFieldPath(new_scene, tag), field);
   }
@@ -137,14 +163,15 @@ void WriteFieldsOfBoth(const OpenedScene& scene, const OpenedScene& other,
                        const fs::path& new_scene) {
   std::error_code error;
   for (const char* tag : {"", "3d"}) {
-    const fs::path first = SemanticFieldPath(scene.file, tag);
-    const fs::path second = SemanticFieldPath(other.file, tag);
-    if (!fs::exists(first, error)) continue;
-    SemanticField field = ReadSemanticField(first);
-    if (fs::exists(second, error)) {
-      field = field.Append(ReadSemanticField(second));
-    } else {
-      field = field.AppendUnseen(other.cloud.size());
+    fs::remove(SemanticFieldPath(new_scene, tag), error);  // of an earlier edit
+    const std::optional<SemanticField> first = FieldOf(scene, tag), second = FieldOf(other, tag);
+    if (!first || !KeepsOrder(new_scene)) continue;
+    SemanticField field;
+    try {
+      field = second ? first->Append(*second) : first->AppendUnseen(other.cloud.size());
+    } catch (const Error& problem) {
+      LogWarning(StrCat(problem.what(), "; what was inserted gets no features"));
+      field = first->AppendUnseen(other.cloud.size());
     }
     field.scene_hash = SceneFileHash(new_scene);
     WriteSemanticField(SemanticFieldPath(new_scene, tag), field);
@@ -185,6 +212,11 @@ struct EditArguments {
   void Write(const OpenedScene& before, const GaussianCloud& after, const GaussianCloud& shown_in,
              const Rows& shown, std::string_view what) const {
     ATHANOR_CHECK(after.size() > 0, out.string(), ": nothing would be left of the scene");
+    ATHANOR_CHECK(fs::weakly_canonical(SemanticFieldPath(out)) !=
+                      fs::weakly_canonical(SemanticFieldPath(before.file)),
+                  out.string(),
+                  ": would replace the original, or its features; expected another "
+                  "name or folder");
     WriteGaussians(out, after, GaussianFormatFromPath(out));
     const PathView view = FindBestView(shown_in, shown, ViewsOf(before, UpVector()));
     fs::path picture = out;
@@ -215,7 +247,7 @@ CommandAction SetUpChange(CLI::App& app, std::shared_ptr<EditArguments> argument
     const Rows sources = change(rows, &edited);
     arguments->Write(scene, edited, scene.cloud, rows,
                      CountText(done, rows.size(), scene.cloud.size()));
-    WriteFields(scene.file, arguments->out, sources);
+    WriteFields(scene, arguments->out, sources);
     return 0;
   };
 }

@@ -94,6 +94,31 @@ TEST(EditTest, RemovesKeepsMovesAndInserts) {
   const fs::path bare = WriteScene(TestFolder("edit bare"));
   ASSERT_EQ(Execute({"edit", "insert", scene, bare.string(), "-o", out("more.ply")}).status, 0);
   EXPECT_EQ(ReadSemanticField(SemanticFieldPath(out("more.ply"))).num_seen(), 300);
+  // Rows of features go with their Gaussians.
+  const auto kept_rows = ReadSemanticField(SemanticFieldPath(out("removed.ply")));
+  int64_t k = 0;
+  for (int64_t i = 0; i < 300; ++i) {
+    if (whole.means[3 * i] > 0.5f) continue;
+    const at::Tensor was = features.features.Decode(at::tensor({i}, at::kLong));
+    EXPECT_TRUE(at::equal(was, kept_rows.features.Decode(at::tensor({k++}, at::kLong)))) << i;
+  }
+
+  // The original stays as it is, with its features.
+  const Outcome beside = Execute({"edit", "remove", scene, "--box", box, "-o", out("scene.spz")});
+  EXPECT_NE(beside.status, 0);
+  EXPECT_THAT(beside.err, HasSubstr("would replace the original, or its features"));
+  EXPECT_FALSE(fs::exists(out("scene.spz")));
+  // Where rows would belong to other Gaussians there are none: .splat has an order of its own, and
+  // these features were made for another scene.
+  const Outcome splat = Execute({"edit", "remove", scene, "--box", box, "-o", out("cut.splat")});
+  EXPECT_EQ(splat.status, 0) << splat.err;
+  EXPECT_THAT(splat.err, HasSubstr("reorders Gaussians and gets no features"));
+  EXPECT_FALSE(fs::exists(SemanticFieldPath(out("cut.splat"))));
+  WriteGaussians(path, blue, GaussianFormat::kPly);
+  const Outcome stale = Execute({"edit", "remove", scene, "--box", box, "-o", out("removed.ply")});
+  EXPECT_EQ(stale.status, 0) << stale.err;
+  EXPECT_THAT(stale.err, HasSubstr("the edited scene gets no features"));
+  EXPECT_FALSE(fs::exists(SemanticFieldPath(out("removed.ply"))));
 }
 
 TEST(EditTest, FaultsAreOneLineAndLeaveNothing) {

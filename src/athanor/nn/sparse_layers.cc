@@ -47,7 +47,9 @@ at::Tensor RunConvLayer(const ConvLayer& layer, const at::Tensor& features, cons
                         const ConvOptions& options) {
   at::Tensor out = SparseConv(features, layer.weights, map, options.precision);
   if (layer.has_norm()) {
-    out = at::batch_norm(out, layer.gamma, layer.beta, layer.mean, layer.variance, options.training,
+    // One voxel alone has no variance: it would make the running one NaN for good.
+    const bool by_batch = options.training && out.size(0) > 1;
+    out = at::batch_norm(out, layer.gamma, layer.beta, layer.mean, layer.variance, by_batch,
                          kNormMomentum, kNormEpsilon, /*cudnn_enabled=*/false);
   } else {
     out = out + layer.bias;

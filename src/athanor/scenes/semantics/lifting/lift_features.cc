@@ -384,7 +384,7 @@ SemanticField Lifter::Finish() const {
       double square = 0;
       for (int64_t c = 0; c < dimension_; ++c) square += double{row[c]} * row[c];
       // What rounding leaves of a sum that was taken back says nothing.
-      const bool valid = weights_[i] > 1e-6f && square > 1e-12 * weights_[i] * weights_[i] &&
+      const bool valid = weights_[i] > 0 && square > 1e-12 * weights_[i] * weights_[i] &&
                          max_weights_[i] >= options_.min_weight;
       if (!valid) {
         std::fill_n(row, dimension_, 0.0f);

@@ -51,10 +51,10 @@ FieldSet::FieldSet(std::vector<const SemanticField*> fields, Combine combine)
   seen_ = first.seen.clone();
   for (const SemanticField* field : fields_) {
     ATHANOR_CHECK(field->size() == first.size() && field->dimension() == first.dimension() &&
-                      field->text_space == first.text_space,
-                  "query: expected fields of one scene and text space, found ", first.size(), " x ",
-                  first.dimension(), " '", first.text_space, "' and ", field->size(), " x ",
-                  field->dimension(), " '", field->text_space, "'");
+                      field->text_space == first.text_space && field->labels == first.labels,
+                  "query: expected fields of one scene, text space and labels, found ",
+                  first.size(), " x ", first.dimension(), " '", first.text_space, "' and ",
+                  field->size(), " x ", field->dimension(), " '", field->text_space, "'");
     seen_ = at::bitwise_or(seen_, field->seen);
   }
   ATHANOR_CHECK(size() > 0 && seen_.max().item<int>() > 0, "query: none of the scene's ", size(),

@@ -178,6 +178,8 @@ Lexicon::Lexicon(std::vector<KindWords> kinds, Strings colors, Strings materials
     const KindWords& kind = kinds_[k];
     AddName(static_cast<int>(k), kind.name);
     for (const std::string& synonym : kind.synonyms) AddName(static_cast<int>(k), synonym);
+    ATHANOR_CHECK(!names_[k].empty(), "lexicon: the kind '", kind.name,
+                  "' has no name that says something; words like 'thing' mean anything");
     AddGroup(static_cast<int>(k), kind.category);
     for (const std::string& use : kind.affordances) AddGroup(static_cast<int>(k), use);
     parts.insert(kind.parts.begin(), kind.parts.end());
