@@ -5,6 +5,7 @@
 #include <charconv>
 #include <functional>
 #include <iostream>
+#include <limits>
 #include <map>
 #include <numeric>
 #include <optional>
@@ -62,6 +63,7 @@ Rows RowsOfPhrase(const fs::path& scene_path, int64_t time, const std::string& p
   const at::Tensor scores = scored.scores.select(1, 0).contiguous();
   ObjectOptions options;
   options.threshold = scored.neutral;
+  options.max_objects = std::numeric_limits<int>::max();  // all, as the phrase says
   const std::vector<FoundObject> objects = FindObjects(
       scene.opened.cloud, {scores.data_ptr<float>(), static_cast<size_t>(scores.numel())}, options);
   ATHANOR_CHECK(!objects.empty(), scene.opened.file.string(), ": nothing is '", phrase,
@@ -105,6 +107,9 @@ struct Selector {
   Rows Select(const fs::path& path, int64_t time, const OpenedScene& scene) const {
     if (int(!phrase.empty()) + int(!box.empty()) + int(!rows_file.empty()) != 1) {
       throw UsageError("expected one of WHAT, --box and --rows, to say which Gaussians are meant");
+    }
+    if (object > 0 && phrase.empty()) {
+      throw UsageError("--object: expected WHAT, whose objects it numbers");
     }
     Rows rows;
     if (!phrase.empty()) {

@@ -108,6 +108,7 @@ json ObjectJson(const FoundObject& object) {
 // The value that a thousandth of the seen Gaussians exceeds.
 double UpperEnd(const at::Tensor& scores, const at::Tensor& seen) {
   const at::Tensor of_seen = scores.masked_select(seen > 0);
+  if (of_seen.numel() == 0) return 0;
   const int64_t rank = std::max<int64_t>(1, of_seen.numel() - of_seen.numel() / 1000);
   return std::get<0>(at::kthvalue(of_seen, rank)).item<float>();
 }
@@ -156,7 +157,8 @@ CommandAction SetUpSemanticLift(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   AddPath(app, "SCENE", &arguments->scene, kRunOrFile)->required();
   app.add_option("--teacher", arguments->teacher,
-                 "what describes the views: a name, a card (.json), or a folder of id maps (PNG)")
+                 "what describes the views: a name, a card (.toml; of id maps .json), or a folder "
+                 "of id maps (PNG)")
       ->required()
       ->type_name("TEXT");
   AddPath(app, "--input", &arguments->input,
@@ -179,6 +181,12 @@ CommandAction SetUpSemanticLift(CLI::App& app) {
     ATHANOR_CHECK(!moves || !input.empty(), path.string(),
                   ": a scene that moves needs its photographs: --input FOLDER, with the "
                   "train_meta.json of Dynamic 3D Gaussians");
+    if (moves &&
+        (!without.empty() || options.views != "photographs" || options.images != "train")) {
+      throw UsageError(
+          "--without, --views and --images: a scene that moves is lifted from all its "
+          "photographs");
+    }
     const OpenedScene scene = moves ? OpenScene(path, false) : OpenSceneWithCapture(path, input);
     if (out.empty()) out = SemanticFieldPath(scene.file, tag);
     if (cache_root.empty()) cache_root = scene.file.parent_path() / "features";

@@ -181,11 +181,16 @@ json EvaluateTeacher(const Arguments& arguments, std::vector<std::vector<std::st
       const PinholeView view = MakeView(photographs.camera(image), posed.camera_from_world);
       const ViewFeatures features = teacher->Describe(photographs.Get(image)->rgb, posed.name);
       const ViewCells cells = MakeViewCells(features, posed.name);
+      const std::vector<int32_t> truth =
+          ReadTruth(MapOf(capture / options.maps, posed), classes, view);
+      // A detector may find nothing in a view.
+      if (std::all_of(cells.cells.begin(), cells.cells.end(), [](int32_t c) { return c < 0; })) {
+        confusion->Add(truth, std::vector<int32_t>(truth.size(), -1));
+        continue;
+      }
       const SemanticField field = FieldOfView(cells, *teacher);
       const at::Tensor cosines = FieldSet({&field}, Combine::kMax).Cosines(text);
       const at::Tensor nearest = SpreadOverPixels(cells, features, cosines).argmax(0);
-      const std::vector<int32_t> truth =
-          ReadTruth(MapOf(capture / options.maps, posed), classes, view);
       const int64_t* found = nearest.data_ptr<int64_t>();
       std::vector<int32_t> predicted(truth.size());
       for (size_t i = 0; i < truth.size(); ++i) {

@@ -14,10 +14,10 @@ void FieldVote::Add(const SemanticField& field) {
     max_weight_ = at::zeros({field.size()});
   }
   ATHANOR_CHECK(field.size() == first_.size() && field.dimension() == first_.dimension() &&
-                    field.text_space == first_.text_space,
+                    field.text_space == first_.text_space && field.labels == first_.labels,
                 "a vote over times: expected ", first_.size(), " vectors of length ",
-                first_.dimension(), " in '", first_.text_space, "', found ", field.size(), " of ",
-                field.dimension(), " in '", field.text_space, "'");
+                first_.dimension(), " in '", first_.text_space, "' and one list of labels, found ",
+                field.size(), " of ", field.dimension(), " in '", field.text_space, "'");
   sum_ += field.features.DecodeAll();  // rows that were not seen are zero
   times_seen_ += field.seen;
   max_weight_ = at::maximum(max_weight_, field.max_weight);

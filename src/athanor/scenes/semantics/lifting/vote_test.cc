@@ -49,7 +49,7 @@ TEST(FieldVote, RefusesFieldsOfAnotherScene) {
   EXPECT_THAT(ErrorOf([&] {
                 vote.Add(Field({{1, 0}, {0, 1}}));
               }),
-              HasSubstr("expected 1 vectors of length 2 in 'words', found 2 of 2"));
+              HasSubstr("expected 1 vectors of length 2 in 'words' and one list of labels, found 2 of 2"));
 }
 
 }  // namespace

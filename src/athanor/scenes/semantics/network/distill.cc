@@ -37,11 +37,12 @@ ConvPrecision PrecisionFromName(const std::string& name) {
 struct FeatureSpace {
   int dimension = 0;
   std::string text_space, teacher_key;
+  std::vector<std::string> labels, classes;
   bool operator==(const FeatureSpace&) const = default;
 };
 
 FeatureSpace SpaceOf(const SemanticField& field) {
-  return {field.dimension(), field.text_space, field.teacher_key};
+  return {field.dimension(), field.text_space, field.teacher_key, field.labels, field.classes};
 }
 
 struct LoadedScene {
@@ -356,6 +357,8 @@ DistillResult Distill(const std::vector<DistillScene>& given_scenes, const fs::p
     network.metadata["voxel_size"] = StrCat(options.voxel_size);
     network.metadata["text_space"] = space.text_space;
     network.metadata["teacher_key"] = space.teacher_key;
+    network.metadata["labels"] = nlohmann::json(space.labels).dump();
+    network.metadata["classes"] = nlohmann::json(space.classes).dump();
     WriteSafeTensors(run_folder / kNetworkFile, network);
   }
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -404,6 +407,15 @@ SemanticField PredictField(const fs::path& scene_file, const fs::path& run_or_ne
   field.max_weight = at::ones({cloud.size()}, at::kFloat);
   field.text_space = metadata("text_space");
   field.teacher_key = metadata("teacher_key");
+  for (const auto& [key, list] :
+       {std::pair("labels", &field.labels), std::pair("classes", &field.classes)}) {
+    const auto json = nlohmann::json::parse(metadata(key), nullptr, /*allow_exceptions=*/false);
+    ATHANOR_CHECK(json.is_array(), where, ": metadata '", key, "': expected a list of names");
+    for (const auto& name : json) {
+      ATHANOR_CHECK(name.is_string(), where, ": metadata '", key, "': expected a list of names");
+      list->push_back(name.get<std::string>());
+    }
+  }
   field.lift_mode = "network";
   field.scene_hash = SceneFileHash(scene_file);
   return field;

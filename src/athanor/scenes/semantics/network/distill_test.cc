@@ -49,6 +49,7 @@ DistillScene MakeScene(const fs::path& folder, const std::string& name, uint64_t
   field.agreement = field.seen.to(at::kFloat);
   field.max_weight = field.agreement.clone();
   field.text_space = "test", field.teacher_key = "colours", field.lift_mode = "weights";
+  field.classes = {"red", "green"};
   field.scene_hash = SceneFileHash(scene.scene_file);
   WriteSemanticField(scene.field_file, field);
   return scene;
@@ -77,6 +78,7 @@ TEST(Distill, ReadsFeaturesOffASceneItNeverSaw) {
     field.Check("prediction");
     EXPECT_EQ(field.num_seen(), field.size());
     EXPECT_EQ(field.text_space, "test");
+    EXPECT_EQ(field.classes, truth.classes);
     const at::Tensor cosine = (field.features.DecodeAll() * truth.features.DecodeAll()).sum(1);
     const at::Tensor seen = truth.seen.to(at::kFloat);
     EXPECT_GT(((cosine * seen).sum() / seen.sum()).item<float>(), 0.8f) << precision;
