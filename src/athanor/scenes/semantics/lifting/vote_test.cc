@@ -46,10 +46,11 @@ TEST(FieldVote, RefusesFieldsOfAnotherScene) {
   FieldVote vote;
   EXPECT_THAT(ErrorOf([&] { vote.Result(); }), HasSubstr("at least one field"));
   vote.Add(Field({{1, 0}}));
-  EXPECT_THAT(ErrorOf([&] {
-                vote.Add(Field({{1, 0}, {0, 1}}));
-              }),
-              HasSubstr("expected 1 vectors of length 2 in 'words' and one list of labels, found 2 of 2"));
+  EXPECT_THAT(
+      ErrorOf([&] {
+        vote.Add(Field({{1, 0}, {0, 1}}));
+      }),
+      HasSubstr("expected 1 vectors of length 2 in 'words' and one list of labels, found 2 of 2"));
 }
 
 }  // namespace
