@@ -15,11 +15,9 @@ inline DecoderOptions SmallDecoderOptions() {
   return options;
 }
 
-// Two cameras that look ahead and to the left, and a BEV map of 8 x 7 cells; noise.
-inline DecoderInputs SmallDecoderInputs() {
-  DecoderInputs inputs;
-  inputs.bev = at::randn({6, 8, 7});
-  inputs.images = at::randn({2, 5, 3, 4});
+// Two cameras on a vehicle, camera_from_ego [2,4,4]: one looks ahead (z of the camera is x of the
+// vehicle), one to the left.
+inline at::Tensor CamerasAheadAndLeft() {
   const at::Tensor ahead = at::tensor({0.0f, -1.0f, 0.0f, 0.1f,  //
                                        0.0f, 0.0f, -1.0f, 1.5f,  //
                                        1.0f, 0.0f, 0.0f, -1.7f,  //
@@ -28,7 +26,15 @@ inline DecoderInputs SmallDecoderInputs() {
                                       0.0f, 0.0f, -1.0f, 1.4f,  //
                                       0.0f, 1.0f, 0.0f, -0.6f,  //
                                       0.0f, 0.0f, 0.0f, 1.0f});
-  inputs.camera_from_ego = at::stack({ahead, left}).view({2, 4, 4});
+  return at::stack({ahead, left}).view({2, 4, 4});
+}
+
+// What these cameras see, and a BEV map of 8 x 7 cells; noise.
+inline DecoderInputs SmallDecoderInputs() {
+  DecoderInputs inputs;
+  inputs.bev = at::randn({6, 8, 7});
+  inputs.images = at::randn({2, 5, 3, 4});
+  inputs.camera_from_ego = CamerasAheadAndLeft();
   inputs.intrinsics = at::tensor({30.0f, 0.0f, 16.0f, 0.0f, 30.0f, 12.0f, 0.0f, 0.0f, 1.0f})
                           .view({1, 3, 3})
                           .repeat({2, 1, 1});

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "athanor/base/test_util.h"
+#include "athanor/detection/profusion3d/decoder_test_util.h"
 
 namespace athanor {
 namespace {
@@ -16,19 +17,6 @@ namespace {
 using ::testing::HasSubstr;
 
 const PositionEncodingOptions kSmall = {.width = 8, .hidden = 16, .depths = 5, .heights = 3};
-
-// Two cameras on a vehicle: one looks ahead (z of the camera is x of the vehicle), one to the left.
-at::Tensor Cameras() {
-  const at::Tensor ahead = at::tensor({0.0f, -1.0f, 0.0f, 0.1f,  //
-                                       0.0f, 0.0f, -1.0f, 1.5f,  //
-                                       1.0f, 0.0f, 0.0f, -1.7f,  //
-                                       0.0f, 0.0f, 0.0f, 1.0f});
-  const at::Tensor left = at::tensor({1.0f, 0.0f, 0.0f, -0.4f,  //
-                                      0.0f, 0.0f, -1.0f, 1.4f,  //
-                                      0.0f, 1.0f, 0.0f, -0.6f,  //
-                                      0.0f, 0.0f, 0.0f, 1.0f});
-  return at::stack({ahead, left}).view({2, 4, 4});
-}
 
 at::Tensor Intrinsics() {
   const at::Tensor one =
@@ -66,13 +54,14 @@ TEST(PositionEncoding, PixelsAreTheirRaysPointsThroughThePerceptron) {
     options.growing_depths = growing;
     Parameters parameters;
     const ImagePositions positions({&parameters, 4, "pv."}, grid, options);
-    const at::Tensor encoded = positions.Forward(Cameras(), Intrinsics(), 3, 5, 8);
+    const at::Tensor encoded = positions.Forward(CamerasAheadAndLeft(), Intrinsics(), 3, 5, 8);
     ASSERT_EQ(encoded.sizes(), (std::vector<int64_t>{2, 8, 3, 5}));
     const std::vector<float> depths = FrustumDepths(options, grid);
     for (int camera = 0; camera < 2; ++camera) {
       for (const auto& [row, column] : {std::pair{0, 0}, {2, 4}, {1, 3}}) {
-        const at::Tensor expected = EncodePixel(parameters, Cameras()[camera], Intrinsics()[camera],
-                                                (column + 0.5) * 8, (row + 0.5) * 8, grid, depths);
+        const at::Tensor expected =
+            EncodePixel(parameters, CamerasAheadAndLeft()[camera], Intrinsics()[camera],
+                        (column + 0.5) * 8, (row + 0.5) * 8, grid, depths);
         const at::Tensor found = encoded[camera].select(1, row).select(1, column);
         EXPECT_TRUE(at::allclose(found, expected, 1e-4, 1e-4)) << camera << " " << row;
       }
@@ -134,13 +123,13 @@ TEST(PositionEncoding, NamesTheCameraThatIsNotCalibrated) {
   const ImagePositions positions({&parameters, 4, "pv."}, BevGrid(), kSmall);
   at::Tensor broken = Intrinsics();
   broken[1][0][0] = 0;
-  EXPECT_THAT(ErrorOf([&] { positions.Forward(Cameras(), broken, 3, 5, 8); }),
+  EXPECT_THAT(ErrorOf([&] { positions.Forward(CamerasAheadAndLeft(), broken, 3, 5, 8); }),
               HasSubstr("camera 1: expected focal lengths above 0"));
-  at::Tensor pose = Cameras();
+  at::Tensor pose = CamerasAheadAndLeft();
   pose[0][1][3] = std::nan("");
   EXPECT_THAT(ErrorOf([&] { positions.Forward(pose, Intrinsics(), 3, 5, 8); }),
               HasSubstr("camera 0: expected finite numbers"));
-  EXPECT_THAT(ErrorOf([&] { positions.Forward(Cameras(), Intrinsics()[0], 3, 5, 8); }),
+  EXPECT_THAT(ErrorOf([&] { positions.Forward(CamerasAheadAndLeft(), Intrinsics()[0], 3, 5, 8); }),
               HasSubstr("[C,3,3]"));
 }
 

@@ -90,7 +90,7 @@ std::string TeacherCard(const TrainTeacherResult& run, const TrainTeacherOptions
   card << "# The embedded teacher\n\n"
        << "Pictures to one unit vector per 4 x 4 pixels, phrases to vectors of the same space. "
        << run.parameters << " parameters. Trained on " << trained_on << " (seeds from "
-       << kFirstTrainingSeed << "), " << options.steps << " steps of " << 2 * options.pictures
+       << kFirstTrainingSeed << "), " << run.step << " steps of " << 2 * options.pictures
        << " crops, "
        << (options.start_from.empty() ? "from nothing" : "from the networks of another run")
        << ".\n";

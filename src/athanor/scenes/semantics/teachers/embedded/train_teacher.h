@@ -24,8 +24,9 @@ struct TrainTeacherResult {
 // checkpoints/, and at the end teacher.safetensors (OpenEmbedded reads it) and card.md. With
 // `scored_on`, scores on those worlds now and then, and at the end on all of them for the card,
 // which has a table per folder.
-// `resume`: goes on from the newest checkpoint, with the same options but for `steps`; the result
-// is that of a run in one piece. Throws Error.
+// `resume`: goes on from the newest checkpoint, with the same worlds and options but for
+// `steps`; the result is that of a run in one piece, unless `steps` rises after the rate began to
+// fall. Throws Error.
 TrainTeacherResult TrainTeacher(const std::vector<std::filesystem::path>& folders,
                                 const std::vector<std::filesystem::path>& scored_on,
                                 const std::filesystem::path& out,
