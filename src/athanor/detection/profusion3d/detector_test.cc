@@ -62,6 +62,7 @@ DetectionSample MakeSample() {
                              -6.0f, -2.0f, 0.0f, 0.7f, 0.7f, 1.7f, 0.0f, 0.0f, 0.0f})
                      .view({2, kBoxColumns});
   sample.labels = at::tensor({0, 8}, at::kLong);
+  sample.attributes = at::tensor({5, 2}, at::kLong);  // vehicle.moving, pedestrian.standing
   return sample;
 }
 
@@ -100,7 +101,7 @@ TEST(Detector, AllOfItLearnsAndTheLossFalls) {
   Detector detector(SmallDetector(), 4);
   const DetectionSample sample = MakeSample();
   AdamW adam(&detector.parameters(), {});
-  const DetectionTruth truth = {sample.boxes, sample.labels, {}};
+  const DetectionTruth truth = {sample.boxes, sample.labels, sample.attributes};
   DetectorPass pass;
   pass.training = true;
   double first = 0, last = 0;

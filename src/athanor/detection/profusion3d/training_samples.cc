@@ -29,6 +29,7 @@ TrainingSamples::TrainingSamples(std::vector<std::shared_ptr<const Log>> logs,
       truth.points = at::empty({0, kPointColumns}, at::kFloat);
       truth.boxes = std::move(boxes.boxes);
       truth.labels = std::move(boxes.labels);
+      truth.attributes = std::move(boxes.attributes);
       CutToRange(options_.frame, &truth);
       uint32_t shown = 0;
       for (int64_t b = 0; b < truth.labels.size(0); ++b) {
