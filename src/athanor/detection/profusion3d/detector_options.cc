@@ -110,27 +110,4 @@ OptionList Describe(DetectorOptions& o) {
   return list;
 }
 
-DetectorOptions DetectorPreset(const std::string& name) {
-  DetectorOptions o;
-  if (name == "tiny") return o;
-  if (name == "small") {
-    o.sweeps = 10;
-    o.width = 128, o.lift_width = 64, o.heads = 8;
-    o.lidar_channels = "16,32,64,128", o.lidar_blocks = 2, o.bev_layers = 4;
-    o.camera_channels = "32,64,128,256,512", o.camera_blocks = "0,2,2,2,2", o.camera_stride = 8;
-    o.queries = 300, o.proposals = 300, o.decoder_hidden = 512;
-    return o;
-  }
-  ATHANOR_CHECK(name == "paper", "detector: expected the preset tiny, small or paper, found '",
-                name, "'");
-  o.sweeps = 10;
-  o.range_m = 54, o.voxel_m = 0.075f;
-  o.width = 256, o.lift_width = 80, o.heads = 8, o.window = 6;
-  o.lidar_channels = "16,32,64,128", o.lidar_blocks = 2, o.bev_layers = 10;
-  o.camera_channels = "64,96,192,384,768", o.camera_blocks = "1,2,2,6,2", o.camera_stride = 8;
-  o.depths = 118, o.depth_high_m = 60, o.slices = 4;
-  o.queries = 900, o.proposals = 0, o.decoder_hidden = 1024;
-  return o;
-}
-
 }  // namespace athanor

@@ -59,8 +59,4 @@ struct DetectorOptions {
 // Throws Error in Grid() and the lists for values that do not fit together.
 OptionList Describe(DetectorOptions& options);
 
-// "tiny" trains and runs on a CPU, "small" is for a GPU, "paper" the size of the configuration that
-// the paper's neighbours publish. Throws Error for another name.
-DetectorOptions DetectorPreset(const std::string& name);
-
 }  // namespace athanor
