@@ -59,7 +59,7 @@ const std::vector<std::string> kQuestions = {"table", "something to sit on", "a 
 std::vector<SheetCell> Ask(const fs::path& run, const OpenedScene& scene, const PathView& from,
                            const fs::path& pictures) {
   const std::unique_ptr<Teacher> teacher = OpenTeacher("embedded");
-  FeatureCache cache(run / "features", teacher.get(), "photographs");
+  FeatureCache cache(run / "features", teacher.get());
   LiftSummary summary;
   SemanticField field = LiftFromViews(scene, MakeSplit(*scene.capture, scene.options).train,
                                       LiftOptions(), false, &cache, &summary);
