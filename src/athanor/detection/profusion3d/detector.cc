@@ -41,6 +41,7 @@ CameraEncoderOptions CameraOptions(const DetectorOptions& o) {
   CameraEncoderOptions camera;
   camera.channels = o.CameraChannels();
   camera.blocks = o.CameraBlocks();
+  if (o.camera_backbone == "swin") camera.swin = o.Swin();
   camera.stride = o.camera_stride;
   camera.width = o.width;
   return camera;
@@ -128,7 +129,7 @@ ViewMaps Detector::Encode(const DetectionSample& sample, const DetectorPass& pas
     clock.Add(&DetectorTimes::lidar);
   }
   if (with_cameras) {
-    camera_pv = camera_.Forward(sample.images, pass.training, pass.bfloat16);
+    camera_pv = camera_.Forward(sample.images, pass.training, pass.bfloat16, pass.dropout);
     clock.Add(&DetectorTimes::cameras);
     const CameraRig rig = RigOf(sample);
     const PvGrid pv = {camera_pv.size(2), camera_pv.size(3), camera_.stride()};

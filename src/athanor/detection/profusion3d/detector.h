@@ -28,9 +28,9 @@ namespace athanor {
 // How a pass runs.
 struct DetectorPass {
   bool training = false;  // batch statistics, which the running ones follow
-  bool bfloat16 = false;  // convolutions of the cameras and of the voxels compute in bfloat16
+  bool bfloat16 = false;  // networks of the cameras and of the voxels compute in bfloat16
   DenoisingQueries denoising;
-  at::Generator* dropout = nullptr;  // null: nothing is dropped
+  at::Generator* dropout = nullptr;  // of the decoder, and of paths; null: nothing is dropped
 };
 
 // Maps of both views; undefined where no sensor says anything.
