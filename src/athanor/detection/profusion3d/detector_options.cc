@@ -112,7 +112,15 @@ OptionList Describe(DetectorOptions& o) {
   list.Add("fuse-pv", &o.fuse_pv, "fuse in the camera views too, not in the bird's-eye view alone");
   list.Add("window", &o.window, "side of the windows of attention", {.min = 2, .max = 16});
   list.Add("heads", &o.heads, "of attention", {.min = 1, .max = 64});
+  list.Add("bev-pool", &o.bev_pool,
+           "the decoder looks at means of so many by so many cells of the bird's-eye view",
+           {.min = 1, .max = 16});
   list.Add("queries", &o.queries, "objects that can be found, at most", {.min = 1, .max = 10000});
+  list.Add(
+      "proposals", &o.proposals,
+      "of them, those that begin where a heat map has its peaks; 0: all begin at learnt places, "
+      "as in the paper",
+      {.min = 0, .max = 10000});
   list.Add("decoder-hidden", &o.decoder_hidden, "width of the decoder's perceptrons",
            {.min = 8, .max = 16384});
   list.Add("view-layers", &o.view_layers, "decoder layers of each view", {.min = 0, .max = 16});
@@ -130,7 +138,7 @@ DetectorOptions DetectorPreset(const std::string& name) {
     o.width = 128, o.lift_width = 64, o.heads = 8;
     o.lidar_channels = "16,32,64,128", o.lidar_blocks = 2, o.bev_layers = 4;
     o.camera_channels = "32,64,128,256,512", o.camera_blocks = "0,2,2,2,2", o.camera_stride = 8;
-    o.queries = 300, o.decoder_hidden = 512;
+    o.queries = 300, o.proposals = 300, o.decoder_hidden = 512;
     return o;
   }
   ATHANOR_CHECK(name == "paper", "detector: expected the preset tiny, small or paper, found '",
@@ -141,7 +149,7 @@ DetectorOptions DetectorPreset(const std::string& name) {
   o.lidar_channels = "16,32,64,128", o.lidar_blocks = 2, o.bev_layers = 10;
   o.camera_backbone = "swin", o.camera_stride = 8;
   o.depths = 118, o.depth_high_m = 60, o.slices = 4;
-  o.queries = 900, o.decoder_hidden = 1024;
+  o.queries = 900, o.proposals = 0, o.decoder_hidden = 1024;
   return o;
 }
 

@@ -45,7 +45,12 @@ struct DetectorOptions {
   int window = 8, heads = 4;
 
   // Decoder.
-  int64_t queries = 200;
+  // The decoder looks at means of so many by so many cells of the bird's-eye view.
+  int bev_pool = 2;
+  int64_t queries = 150;
+  // Of the queries, those that begin at peaks of a heat map (heat_map.h); 0: all at learnt places,
+  // as in the paper.
+  int64_t proposals = 150;
   int64_t decoder_hidden = 128;
   int view_layers = 2, joint_layers = 2;
   bool view_agnostic = false;

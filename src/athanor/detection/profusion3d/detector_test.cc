@@ -25,7 +25,7 @@ DetectorOptions SmallDetector() {
   options.lidar_channels = "8,8,16", options.bev_layers = 1;
   options.camera_channels = "8,8,16", options.camera_blocks = "0,1,1", options.camera_stride = 8;
   options.depth_high_m = 17, options.depths = 8;
-  options.queries = 12, options.decoder_hidden = 32;
+  options.queries = 12, options.proposals = 8, options.decoder_hidden = 32;
   return options;
 }
 
@@ -106,7 +106,8 @@ TEST(Detector, AllOfItLearnsAndTheLossFalls) {
   pass.training = true;
   double first = 0, last = 0;
   for (int step = 0; step < 12; ++step) {
-    const DetectionLoss loss = ComputeDetectionLoss(detector.Forward(sample, pass), {}, truth, {});
+    const DetectionLoss loss =
+        ComputeDetectionLoss(detector.Forward(sample, pass).layers, {}, truth, {});
     loss.total.backward();
     if (step == 0) {
       first = loss.total.item<double>();

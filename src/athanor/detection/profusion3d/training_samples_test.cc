@@ -81,13 +81,13 @@ TEST(TrainingSamples, AllIsInRangeAndConsistent) {
   EXPECT_GT(dark, 5);
 }
 
-TEST(TrainingSamples, ObjectsArePastedUntilTheLastEpochs) {
+TEST(TrainingSamples, ObjectsArePastedUntilTheLastSteps) {
   const auto logs = TestLogs("paste");
   const fs::path path = TestFolder("bank") / "objects.bank";
   TrainingSampleOptions options = SmallOptions();
   options.augmentation = NoAugmentation();
   options.paste.max_hidden = 1;
-  options.paste_epochs = 1;
+  options.paste_steps = 5;
   {
     // The same car, but beside the street.
     ObjectBankWriter writer(path, {.min_points = 0});
