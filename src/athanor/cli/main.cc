@@ -62,6 +62,7 @@ const Command kCommands[] = {
     {"detect", "train", "Train the LiDAR-camera detector on driving logs", SetUpDetectTrain},
     {"detect", "predict", "Find objects in driving logs: results and pictures", SetUpDetectPredict},
     {"detect", "bench", "Time the detector on driving logs, stage by stage", SetUpDetectBench},
+    {"detect", "export", "Write the weights of a training in a small file", SetUpDetectExport},
     {"eval", "compare", "Say whether one detector is better than another beyond luck",
      SetUpEvalCompare},
     {"eval", "robustness", "Say how well a detector resists corruptions: mRA, RRA",

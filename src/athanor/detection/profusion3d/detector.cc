@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <chrono>
+#include <map>
 
 #include "athanor/base/error.h"
 
@@ -41,6 +42,7 @@ CameraEncoderOptions CameraOptions(const DetectorOptions& o) {
   CameraEncoderOptions camera;
   camera.channels = o.CameraChannels();
   camera.blocks = o.CameraBlocks();
+  if (o.camera_backbone == "swin") camera.swin = o.Swin();
   camera.stride = o.camera_stride;
   camera.width = o.width;
   return camera;
@@ -143,7 +145,7 @@ ViewMaps Detector::Encode(const DetectionSample& sample, const DetectorPass& pas
     clock.Add(&DetectorTimes::lidar);
   }
   if (with_cameras) {
-    camera_pv = camera_.Forward(sample.images, pass.training, pass.bfloat16);
+    camera_pv = camera_.Forward(sample.images, pass.training, pass.bfloat16, pass.dropout);
     clock.Add(&DetectorTimes::cameras);
     const CameraRig rig = RigOf(sample);
     const PvGrid pv = {camera_pv.size(2), camera_pv.size(3), camera_.stride()};
@@ -237,6 +239,23 @@ std::unique_ptr<Detector> Detector::FromSafeTensors(const SafeTensors& file,
   auto detector = std::make_unique<Detector>(options, 0);
   detector->parameters_.Load("", file, where);
   return detector;
+}
+
+SafeTensors Detector::ExportOf(const SafeTensors& file, const std::string& where,
+                               const std::string& precision) {
+  const auto detector = FromSafeTensors(file, where);
+  const std::map<std::string, at::Tensor> there(file.tensors.begin(), file.tensors.end());
+  SafeTensors result = detector->ToSafeTensors();
+  const at::ScalarType type = precision == "float16"    ? at::kHalf
+                              : precision == "bfloat16" ? at::kBFloat16
+                                                        : at::kFloat;
+  for (auto& [name, tensor] : result.tensors) {
+    if (const auto average = there.find("average." + name); average != there.end()) {
+      tensor = average->second;
+    }
+    if (tensor.is_floating_point()) tensor = tensor.to(type);
+  }
+  return result;
 }
 
 }  // namespace athanor

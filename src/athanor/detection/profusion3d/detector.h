@@ -29,9 +29,9 @@ namespace athanor {
 // How a pass runs.
 struct DetectorPass {
   bool training = false;  // batch statistics, which the running ones follow
-  bool bfloat16 = false;  // convolutions of the cameras and of the voxels compute in bfloat16
+  bool bfloat16 = false;  // networks of the cameras and of the voxels compute in bfloat16
   DenoisingQueries denoising;
-  at::Generator* dropout = nullptr;  // null: nothing is dropped
+  at::Generator* dropout = nullptr;  // of the decoder, and of paths; null: nothing is dropped
 };
 
 // Maps of both views; undefined where no sensor says anything.
@@ -83,6 +83,10 @@ class Detector {
   // Throws Error, naming `where`, for a file of something else, or damaged.
   static std::unique_ptr<Detector> FromSafeTensors(const SafeTensors& file,
                                                    const std::string& where);
+  // What FromSafeTensors takes, out of weights or a checkpoint of a training, of which it is the
+  // averages; floating-point numbers as "float32", "float16" or "bfloat16".
+  static SafeTensors ExportOf(const SafeTensors& file, const std::string& where,
+                              const std::string& precision);
 
  private:
   CameraRig RigOf(const DetectionSample& sample) const;

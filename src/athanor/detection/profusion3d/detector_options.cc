@@ -51,6 +51,17 @@ std::vector<int> DetectorOptions::CameraBlocks() const {
   return {blocks.begin(), blocks.end()};
 }
 
+SwinOptions DetectorOptions::Swin() const {
+  const std::vector<int64_t> depths = ReadList(swin_depths, "swin-depths", 1);
+  const std::vector<int64_t> heads = ReadList(swin_heads, "swin-heads", 1);
+  SwinOptions swin;
+  swin.embed = swin_embed;
+  swin.depths = {depths.begin(), depths.end()};
+  swin.heads = {heads.begin(), heads.end()};
+  swin.window = swin_window;
+  return swin;
+}
+
 OptionList Describe(DetectorOptions& o) {
   OptionList list;
   list.Add("image-width", &o.image_width_px, "of pictures as the network sees them, pixels",
@@ -75,8 +86,17 @@ OptionList Describe(DetectorOptions& o) {
   list.Add("lidar-blocks", &o.lidar_blocks, "residual blocks per stage", {.min = 0, .max = 16});
   list.Add("bev-layers", &o.bev_layers, "dense convolutions of the LiDAR's map",
            {.min = 0, .max = 32});
-  list.Add("camera-channels", &o.camera_channels, "of the camera network, at strides 2, 4, 8 ...");
-  list.Add("camera-blocks", &o.camera_blocks, "residual blocks at each stride");
+  list.Add("camera-backbone", &o.camera_backbone,
+           "the camera network: a residual network of convolutions, or a Swin Transformer",
+           {.choices = {"conv", "swin"}});
+  list.Add("camera-channels", &o.camera_channels, "conv: channels at strides 2, 4, 8 ...");
+  list.Add("camera-blocks", &o.camera_blocks, "conv: residual blocks at each stride");
+  list.Add("swin-embed", &o.swin_embed, "swin: channels at stride 4; they double at 8, 16 ...",
+           {.min = 4, .max = 1024});
+  list.Add("swin-depths", &o.swin_depths, "swin: blocks at strides 4, 8, 16 ...");
+  list.Add("swin-heads", &o.swin_heads, "swin: heads of attention at each stride");
+  list.Add("swin-window", &o.swin_window, "swin: side of the windows of attention",
+           {.min = 2, .max = 16});
   list.Add("camera-stride", &o.camera_stride, "of the cameras' maps, pixels",
            {.min = 2, .max = 64});
   list.Add("depth-low", &o.depth_low_m, "nearest depth that a camera pixel may have, metres",

@@ -166,7 +166,8 @@ void Trainer::Learn(const DetectionSample& sample, int64_t index, StepReport* re
   const uint64_t seed = MixBits(static_cast<uint64_t>(options_.seed) ^
                                 MixBits(static_cast<uint64_t>(index) + 0x5eed));
   Random random(seed);
-  const DetectionTruth truth = TruthInRange({sample.boxes, sample.labels, sample.attributes}, detector_.grid());
+  const DetectionTruth truth =
+      TruthInRange({sample.boxes, sample.labels, sample.attributes}, detector_.grid());
   DetectorPass pass;
   pass.training = true, pass.bfloat16 = options_.bfloat16;
   pass.denoising = MakeDenoisingQueries(truth.boxes, detector_.grid(),

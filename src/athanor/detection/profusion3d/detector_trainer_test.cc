@@ -75,7 +75,9 @@ TEST(DetectorTrainer, AStoppedRunEndsInTheSameBytes) {
   EXPECT_THAT(ErrorOf([&] { TrainDetector({Town()}, {}, folder / "part", options, true); }),
               HasSubstr("this run has other options"));
   options = SmallTraining(), options.dropout = true;
-  EXPECT_THAT(ErrorOf([&] { TrainDetector({Town(), Town()}, {}, folder / "part", options, true); }),
+  EXPECT_THAT(ErrorOf([&] {
+                TrainDetector({Town(), Town()}, {}, folder / "part", options, true);
+              }),
               HasSubstr("\"datasets\""));
   EXPECT_THAT(ErrorOf([&] { TrainDetector({Town()}, {}, folder / "part", options, false); }),
               HasSubstr("already holds a run"));
@@ -106,9 +108,9 @@ TEST(DetectorTrainer, FindsWhatItWasTrainedOn) {
     detect.drop = {lost};
     const ScoredFrames scored = ScoreFrames(detector.get(), frames, detect);
     EXPECT_GT(scored.metrics.mean_ap, 0.03) << lost;
-    EXPECT_THAT(scored.results.meta_json,
-                HasSubstr(std::string(lost) == "lidar" ? "\"use_lidar\": false"
-                                                       : "\"use_camera\": false"));
+    EXPECT_THAT(
+        scored.results.meta_json,
+        HasSubstr(std::string(lost) == "lidar" ? "\"use_lidar\": false" : "\"use_camera\": false"));
   }
   LogDetectionOptions detect;
   detect.drop = {"CAM_NOWHERE"};

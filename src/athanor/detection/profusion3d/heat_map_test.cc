@@ -48,9 +48,9 @@ TEST(HeatMap, LossIsThePaper) {
   const BevGrid grid = SmallGrid();
   at::manual_seed(3);
   const at::Tensor logits = at::randn({kNumDetectionClasses, 16, 16}, at::kDouble);
-  const at::Tensor boxes = at::tensor({0.2f, 3.4f, 0.0f, 9.0f, 4.0f, 1.5f, 0.3f, 0.0f, 0.0f,  //
+  const at::Tensor boxes = at::tensor({0.2f,  3.4f,  0.0f, 9.0f, 4.0f, 1.5f, 0.3f, 0.0f, 0.0f,  //
                                        -7.9f, -7.9f, 0.0f, 0.7f, 0.7f, 1.7f, 0.0f, 0.0f, 0.0f,
-                                       20.0f, 0.0f, 0.0f, 4.0f, 2.0f, 1.5f, 0.0f, 0.0f, 0.0f})
+                                       20.0f, 0.0f,  0.0f, 4.0f, 2.0f, 1.5f, 0.0f, 0.0f, 0.0f})
                                .view({3, kBoxColumns});
   const at::Tensor labels = at::tensor({1, 8, 0}, at::kLong);
   double expected = 0;
