@@ -73,7 +73,13 @@ void EvalNuscenes(const EvaluationInput& input, const fs::path& results, const f
   const NuscenesTruth truth = ReadNuscenesTruth(input.truth, input.split);
   const NuscenesResults found = ReadNuscenesResults(results, config.max_boxes_per_sample);
   std::vector<NuscenesCurve> curves;
-  const NuscenesMetrics metrics = EvaluateNuscenes(truth, found, config, &curves);
+  const auto start = std::chrono::steady_clock::now();
+  const NuscenesMatches matches = MatchNuscenes(truth, found, config);
+  NuscenesMetrics metrics = SummarizeNuscenes(matches, config, {}, &curves);
+  metrics.eval_time_s =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  int present = 0;
+  const double present_ap = MeanApOfClassesWithTruth(matches, metrics, &present);
   std::vector<std::vector<std::string>> rows = {{"class"}};
   for (const double distance : config.match_distances_m) {
     rows[0].push_back("AP " + PythonNumber(distance));
@@ -95,6 +101,9 @@ void EvalNuscenes(const EvaluationInput& input, const fs::path& results, const f
             << Number(metrics.nd_score) << "   samples "
             << Grouped(static_cast<int64_t>(truth.samples.size())) << "   detections "
             << Grouped(static_cast<int64_t>(found.boxes.size())) << "\n";
+  if (present < kNuscenesClasses) {
+    std::cout << "mAP of the " << present << " classes that occur " << Number(present_ap) << "\n";
+  }
   if (!out.empty()) WriteNuscenesMetrics(out, metrics, curves, config, found.meta_json);
 }
 

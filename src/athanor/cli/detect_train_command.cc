@@ -42,7 +42,8 @@ CommandAction SetUpDetectTrain(CLI::App& app) {
               << "curves     " << (a.out / "curves.png").string() << "\n";
     if (result.mean_ap >= 0) {
       std::cout << "scored     mAP " << Fixed(result.mean_ap, 4) << "   NDS "
-                << Fixed(result.nd_score, 4) << "\n";
+                << Fixed(result.nd_score, 4) << "   mAP of the classes that occur "
+                << Fixed(result.present_ap, 4) << "\n";
     }
     return 0;
   };

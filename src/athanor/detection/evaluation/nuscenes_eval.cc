@@ -369,6 +369,20 @@ NuscenesMetrics SummarizeNuscenes(const NuscenesMatches& matches, const Nuscenes
   return metrics;
 }
 
+double MeanApOfClassesWithTruth(const NuscenesMatches& matches, const NuscenesMetrics& metrics,
+                                int* classes) {
+  double sum = 0;
+  int count = 0;
+  for (int c = 0; c < kNuscenesClasses; ++c) {
+    const auto& truths = matches.classes[c].truths;
+    if (std::none_of(truths.begin(), truths.end(), [](int32_t n) { return n > 0; })) continue;
+    sum += metrics.mean_dist_aps[c];
+    ++count;
+  }
+  if (classes != nullptr) *classes = count;
+  return count == 0 ? 0 : sum / count;
+}
+
 NuscenesMetrics EvaluateNuscenes(const NuscenesTruth& truth, const NuscenesResults& results,
                                  const NuscenesConfig& config, std::vector<NuscenesCurve>* curves) {
   const auto start = std::chrono::steady_clock::now();

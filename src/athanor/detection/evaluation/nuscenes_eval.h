@@ -127,6 +127,11 @@ NuscenesMetrics SummarizeNuscenes(const NuscenesMatches& matches, const Nuscenes
                                   std::span<const int32_t> weights = {},
                                   std::vector<NuscenesCurve>* curves = nullptr);
 
+// The mean of mean_dist_aps over the classes that have a true box. A class without any has AP 0,
+// which says little about a detector where only some classes occur. 0 when there is none.
+double MeanApOfClassesWithTruth(const NuscenesMatches& matches, const NuscenesMetrics& metrics,
+                                int* classes = nullptr);
+
 // Match and summarise.
 NuscenesMetrics EvaluateNuscenes(const NuscenesTruth& truth, const NuscenesResults& results,
                                  const NuscenesConfig& config = {},

@@ -360,7 +360,17 @@ DetectTrainResult TrainDetector(const std::vector<fs::path>& datasets,
     const auto detector = Detector::FromSafeTensors(trainer.Export(), out.string());
     LogDetectionOptions detect;
     detect.bfloat16 = options.bfloat16, detect.workers = options.workers, detect.title = title;
-    return ScoreFrames(detector.get(), FramesOf(scored_logs, count), detect).metrics;
+    return ScoreFrames(detector.get(), FramesOf(scored_logs, count), detect);
+  };
+  const auto add_score = [&](int64_t step, const ScoredFrames& scored) {
+    run.AddMetrics(Json{{"step", step},
+                        {"mAP", scored.metrics.mean_ap},
+                        {"NDS", scored.metrics.nd_score},
+                        {"mAP_of_classes_there", scored.present_ap},
+                        {"frames", scored.truth.samples.size()}}
+                       .dump());
+    LogInfo(StrCat("step ", step, ": mAP ", scored.metrics.mean_ap, ", NDS ",
+                   scored.metrics.nd_score, " on ", scored.truth.samples.size(), " frames"));
   };
   StepReport report;
   TrainingLoop loop;
@@ -389,11 +399,7 @@ DetectTrainResult TrainDetector(const std::vector<fs::path>& datasets,
   };
   loop.observe = [&](int64_t step) {
     if (scored_logs.empty() || options.score_every <= 0 || step % options.score_every != 0) return;
-    const NuscenesMetrics metrics = score(options.score_frames, "");
-    run.AddMetrics(
-        Json{{"step", step}, {"mAP", metrics.mean_ap}, {"NDS", metrics.nd_score}}.dump());
-    LogInfo(StrCat("step ", step, ": mAP ", metrics.mean_ap, ", NDS ", metrics.nd_score, " on ",
-                   options.score_frames, " frames"));
+    add_score(step, score(options.score_frames, ""));
   };
   loop.checkpoint = [&] { return trainer.Checkpoint(); };
   loop.stop = stop;
@@ -403,10 +409,10 @@ DetectTrainResult TrainDetector(const std::vector<fs::path>& datasets,
     result.weights = out / kWeights;
     WriteSafeTensors(result.weights, trainer.Export());
     if (!scored_logs.empty()) {
-      const NuscenesMetrics metrics = score(0, "scoring");
-      result.mean_ap = metrics.mean_ap, result.nd_score = metrics.nd_score;
-      run.AddMetrics(
-          Json{{"step", result.step}, {"mAP", metrics.mean_ap}, {"NDS", metrics.nd_score}}.dump());
+      const ScoredFrames scored = score(0, "scoring");
+      result.mean_ap = scored.metrics.mean_ap, result.nd_score = scored.metrics.nd_score;
+      result.present_ap = scored.present_ap;
+      add_score(result.step, scored);
     }
   }
   if (fs::exists(out / "metrics.jsonl")) PlotMetrics(out);

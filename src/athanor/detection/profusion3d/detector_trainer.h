@@ -49,7 +49,8 @@ DetectTrainOptions DetectTrainPreset(const std::string& name);
 struct DetectTrainResult {
   int64_t step = 0, parameters = 0, frames = 0;
   double loss = 0;
-  double mean_ap = -1, nd_score = -1;  // on all frames of `scored_on`; -1 without
+  // On all frames of `scored_on`, -1 without; mAP also over the classes alone that occur there.
+  double mean_ap = -1, nd_score = -1, present_ap = -1;
   bool interrupted = false;
   std::filesystem::path weights;
 };

@@ -122,7 +122,10 @@ ScoredFrames ScoreFrames(Detector* detector, const std::vector<FrameOfLog>& fram
     }
   }
   scored.truth.source = "the logs";
-  scored.metrics = EvaluateNuscenes(scored.truth, scored.results);
+  const NuscenesConfig config;
+  const NuscenesMatches matches = MatchNuscenes(scored.truth, scored.results, config);
+  scored.metrics = SummarizeNuscenes(matches, config);
+  scored.present_ap = MeanApOfClassesWithTruth(matches, scored.metrics);
   return scored;
 }
 

@@ -56,6 +56,7 @@ struct ScoredFrames {
   NuscenesResults results;
   NuscenesTruth truth;
   NuscenesMetrics metrics;
+  double present_ap = 0;  // MeanApOfClassesWithTruth
 };
 ScoredFrames ScoreFrames(Detector* detector, const std::vector<FrameOfLog>& frames,
                          const LogDetectionOptions& options);
