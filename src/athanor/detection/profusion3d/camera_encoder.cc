@@ -7,12 +7,6 @@
 #include "athanor/base/error.h"
 
 namespace athanor {
-namespace {
-
-// Of ImageNet, near enough for any picture; bytes.
-constexpr double kMean = 115, kDeviation = 58;
-
-}  // namespace
 
 CameraEncoder::CameraEncoder(const LayerScope& scope, const CameraEncoderOptions& options)
     : options_(options) {
@@ -56,7 +50,7 @@ at::Tensor CameraEncoder::Forward(const at::Tensor& images, bool training, bool 
                     images.size(3) % side == 0 && images.scalar_type() == at::kByte,
                 "camera encoder: expected pictures [C,3,H,W] of bytes with sides of multiples of ",
                 side, ", found ", StrCat(images.sizes()));
-  at::Tensor x = ((images.to(at::kFloat) - kMean) / kDeviation)
+  at::Tensor x = ((images.to(at::kFloat) - kPixelMean) / kPixelDeviation)
                      .to(bfloat16 ? at::kBFloat16 : at::kFloat)
                      .contiguous(at::MemoryFormat::ChannelsLast);
   std::vector<at::Tensor> levels;
