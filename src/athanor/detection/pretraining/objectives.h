@@ -60,7 +60,7 @@ struct PretrainOutputs {
 // two 1x1 convolutions taken at the tokens alone.
 class PretrainHeads {
  public:
-  // Throws Error for attributes and points without anything to be said.
+  // Throws Error without any objective or point.
   PretrainHeads(const LayerScope& scope, int64_t width, int stride_px,
                 const MaskingOptions& masking, const ObjectiveOptions& options);
   PretrainOutputs Forward(const ViewMaps& maps, const MaskedSample& sample) const;
