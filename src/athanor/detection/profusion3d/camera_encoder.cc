@@ -7,14 +7,6 @@
 #include "athanor/base/error.h"
 
 namespace athanor {
-namespace {
-
-// Of ImageNet, near enough for any picture; bytes. Swin, which may begin from public weights, has
-// them by channel.
-constexpr double kMean = 115, kDeviation = 58;
-
-}  // namespace
-
 CameraEncoder::CameraEncoder(const LayerScope& scope, const CameraEncoderOptions& options)
     : options_(options) {
   if (options.swin) {
@@ -75,7 +67,7 @@ std::vector<at::Tensor> CameraEncoder::Stages(const at::Tensor& images, bool tra
                          channels(kImageNetDeviation).to(images.device());
     return swin_->Forward(x.to(bfloat16 ? at::kBFloat16 : at::kFloat), drop_path);
   }
-  at::Tensor x = ((images.to(at::kFloat) - kMean) / kDeviation)
+  at::Tensor x = ((images.to(at::kFloat) - kPixelMean) / kPixelDeviation)
                      .to(bfloat16 ? at::kBFloat16 : at::kFloat)
                      .contiguous(at::MemoryFormat::ChannelsLast);
   std::vector<at::Tensor> levels;

@@ -14,6 +14,9 @@
 
 namespace athanor {
 
+// What pixels are normalised by: of ImageNet, near enough for any picture; bytes.
+inline constexpr double kPixelMean = 115, kPixelDeviation = 58;
+
 struct CameraEncoderOptions {
   // Of the residual network, per stride 2, 4, 8, ...
   std::vector<int64_t> channels = {16, 32, 64, 96, 128};
