@@ -27,6 +27,7 @@ CommandAction SetUpLogCorrupt(CLI::App& app);
 CommandAction SetUpDetectEval(CLI::App& app);
 CommandAction SetUpDetectTrain(CLI::App& app);
 CommandAction SetUpDetectPredict(CLI::App& app);
+CommandAction SetUpDetectPretrain(CLI::App& app);
 CommandAction SetUpDetectExport(CLI::App& app);
 CommandAction SetUpDetectBench(CLI::App& app);
 CommandAction SetUpEvalCompare(CLI::App& app);

@@ -1,8 +1,9 @@
-// athanor detect train
+// athanor detect train, detect pretrain
 #include <iostream>
 
 #include "athanor/cli/commands.h"
 #include "athanor/cli/options_cli.h"
+#include "athanor/detection/pretraining/pretrainer.h"
 #include "athanor/detection/profusion3d/detector_trainer.h"
 
 namespace athanor {
@@ -45,6 +46,52 @@ CommandAction SetUpDetectTrain(CLI::App& app) {
                 << Fixed(result.nd_score, 4) << "   mAP of the classes that occur "
                 << Fixed(result.present_ap, 4) << "\n";
     }
+    return 0;
+  };
+}
+
+CommandAction SetUpDetectPretrain(CLI::App& app) {
+  struct Arguments {
+    std::vector<std::filesystem::path> logs;
+    std::filesystem::path out;
+    std::string preset;
+    bool resume = false;
+    DetectTrainOptions detector;  // of which the network counts
+    PretrainOptions options;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  app.add_option("LOGS", arguments->logs, "driving logs; their boxes are not looked at")
+      ->required()
+      ->type_name("PATH");
+  AddPath(app, "-o,--out", &arguments->out, "folder of the run")->required();
+  app.add_option("--preset", arguments->preset,
+                 "one of configs/detect, or a TOML file as `detect train` takes it: its network")
+      ->type_name("NAME|FILE.toml");
+  app.add_flag("--resume", arguments->resume, "go on with the run in the folder");
+  OptionFlags network(app, Describe(arguments->detector.model), false, "Network");
+  OptionFlags flags(app, Describe(arguments->options), false, "Pre-training");
+  app.footer("`detect train --start-from OUT/pretrained.safetensors` takes the weights over.");
+  return [arguments, network, flags]() mutable {
+    Arguments& a = *arguments;
+    if (!a.preset.empty()) {
+      Describe(a.detector).ReadToml(PresetPath("configs/detect", a.preset));
+    }
+    network.Apply();
+    flags.Apply();
+    PretrainResult result;
+    {
+      const StopOnSignal stop;
+      result = PretrainDetector(a.logs, a.out, a.detector.model, a.options, a.resume,
+                                [] { return StopOnSignal::Received() != 0; });
+    }
+    if (result.interrupted) {
+      std::cout << "stopped at step " << Grouped(result.step) << "; --resume goes on\n";
+      return 128 + StopOnSignal::Received();
+    }
+    std::cout << "weights    " << (a.out / "pretrained.safetensors").string() << ": "
+              << Grouped(result.step) << " steps in " << Fixed(result.seconds, 1) << " s, loss "
+              << Fixed(result.loss, 3) << "\npicture    " << (a.out / "pretrained.png").string()
+              << "\n";
     return 0;
   };
 }

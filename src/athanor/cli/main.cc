@@ -60,6 +60,8 @@ const Command kCommands[] = {
     {"detect", "eval", "Score detections on a benchmark, as its official tool does",
      SetUpDetectEval},
     {"detect", "train", "Train the LiDAR-camera detector on driving logs", SetUpDetectTrain},
+    {"detect", "pretrain", "Teach the detector's encoders to fill in what is hidden, without boxes",
+     SetUpDetectPretrain},
     {"detect", "predict", "Find objects in driving logs: results and pictures", SetUpDetectPredict},
     {"detect", "bench", "Time the detector on driving logs, stage by stage", SetUpDetectBench},
     {"detect", "export", "Write the weights of a training in a small file", SetUpDetectExport},

@@ -192,14 +192,15 @@ OptionFlags::OptionFlags(CLI::App& app, OptionList list, bool with_preset, const
   }
 }
 
+std::filesystem::path PresetPath(const std::string& folder, const std::string& preset) {
+  const std::filesystem::path path = preset;
+  const bool is_name = !folder.empty() && path.filename() == path && path.extension().empty();
+  return is_name ? FindShared(std::filesystem::path(folder) / (preset + ".toml")) : path;
+}
+
 void OptionFlags::Apply() {
-  const std::filesystem::path preset = state_->preset;
-  const bool is_name =
-      !state_->presets.empty() && preset.filename() == preset && preset.extension().empty();
-  if (!preset.empty()) {
-    state_->list.ReadToml(
-        is_name ? FindShared(state_->presets / std::filesystem::path(preset.string() + ".toml"))
-                : preset);
+  if (!state_->preset.empty()) {
+    state_->list.ReadToml(PresetPath(state_->presets, state_->preset));
   }
   for (const auto& [option, text] : state_->given) {
     try {

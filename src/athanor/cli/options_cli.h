@@ -45,6 +45,10 @@ class OptionFlags {
   std::shared_ptr<State> state_;
 };
 
+// The file of a preset: a name of one in `folder`, which comes with the program
+// ("configs/detect"), or a path.
+std::filesystem::path PresetPath(const std::string& folder, const std::string& preset);
+
 // A required or optional path as a flag ("-o,--out") or a positional ("INPUT").
 CLI::Option* AddPath(CLI::App& app, const std::string& name, std::filesystem::path* path,
                      const std::string& help);
