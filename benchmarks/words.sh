@@ -31,14 +31,19 @@ reconstruct() {
       --coarse-iterations 250
   fi
 }
+# $1: folder of a room, $2: mode, $3: tag of the features, or nothing.
+lift() {
+  if [ -e "$1/run/scene.semantics${3:+-$3}.safetensors" ]; then return; fi
+  "$ATHANOR" semantic lift "$1/run" --teacher embedded --mode "$2" ${3:+--tag "$3"}
+}
 for room in "$OUT"/lessons/room_*; do
   reconstruct "$room"
-  "$ATHANOR" semantic lift "$room/run" --teacher embedded
+  lift "$room" weights ""
 done
 for room in "$OUT"/test/room_*; do
   reconstruct "$room"
   for mode in weights paper topk max; do
-    "$ATHANOR" semantic lift "$room/run" --teacher embedded --mode $mode --tag $mode
+    lift "$room" $mode $mode
   done
 done
 

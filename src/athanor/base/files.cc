@@ -175,4 +175,17 @@ void ByteReader::Fail(std::string_view message) const {
   throw Error(StrCat(name_, ": byte ", position_, ": ", message));
 }
 
+std::filesystem::path FindShared(const std::filesystem::path& relative) {
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  std::string tried;
+  for (const std::filesystem::path& folder : {program.parent_path().parent_path() / "share/athanor",
+                                              std::filesystem::path(ATHANOR_SOURCE_DIR)}) {
+    const std::filesystem::path path = folder / relative;
+    if (std::filesystem::exists(path, error)) return path;
+    tried += (tried.empty() ? "" : ", ") + path.string();
+  }
+  throw Error(StrCat("expected a file of the program at ", tried, ", found none"));
+}
+
 }  // namespace athanor

@@ -83,4 +83,9 @@ class ByteReader {
   size_t position_ = 0;
 };
 
+// A file that comes with the program, "configs/detect/tiny.toml": in share/athanor of the
+// installation that the program belongs to, or in the sources that it was built from. Throws Error
+// with the places that were tried.
+std::filesystem::path FindShared(const std::filesystem::path& relative);
+
 }  // namespace athanor

@@ -81,6 +81,13 @@ TEST(DoctorTest, TellsOfTheMachineAndTestsTheKernels) {
   EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
   EXPECT_THAT(outcome.out, AllOf(HasSubstr("BLAS"), HasSubstr("SIMD"), HasSubstr("threads    2"),
                                  HasSubstr(" ok "), Not(HasSubstr("FAILED"))));
+  // Every kernel has its line.
+  for (const char* kernel :
+       {"project", "harmonics", "binning", "rasterize", "image loss", "gaussian step", "lift",
+        "lift rows", "feature scores", "coded scores", "product scores", "sparse convolution",
+        "window attention", "bev pool", "bev spread"}) {
+    EXPECT_THAT(outcome.out, HasSubstr(kernel));
+  }
 }
 
 TEST(DemoTest, MakesPicturesResumesAndStartsAnew) {
@@ -102,10 +109,21 @@ TEST(DemoTest, MakesPicturesResumesAndStartsAnew) {
   EXPECT_THAT(second.err, HasSubstr("going on"));
   EXPECT_TRUE(ReadFile(out / "run" / "scene.ply") == scene);
 
-  // Another room takes the place of one that was finished.
+  // As if it had been stopped after the reconstruction: that is not made again.
+  fs::remove(out / "overview.png");
+  const auto written = fs::last_write_time(out / "run" / "scene.ply");
+  const Outcome pictures = Execute(words);
+  EXPECT_EQ(pictures.status, 0) << pictures.err;
+  EXPECT_THAT(pictures.err, AllOf(HasSubstr("going on"), Not(HasSubstr("2/5"))));
+  EXPECT_TRUE(fs::exists(out / "overview.png"));
+  EXPECT_EQ(fs::last_write_time(out / "run" / "scene.ply"), written);
+
+  // Another room takes the place of one that was asked for with other options, finished or not.
+  fs::remove(out / "run" / "scene.ply");
   const Outcome third =
       Execute({"demo", "-o", out.string(), "--iterations", "20", "--images", "9", "--frames", "4"});
   EXPECT_EQ(third.status, 0) << third.err;
+  EXPECT_THAT(third.err, HasSubstr("had other options: it is made anew"));
   EXPECT_TRUE(fs::exists(out / "capture" / "images" / "00009.jpg"));
 
   // A folder that is not the demo's is left alone.
@@ -114,6 +132,10 @@ TEST(DemoTest, MakesPicturesResumesAndStartsAnew) {
   WriteFile(other / "run" / "precious", "x");
   EXPECT_EQ(Execute({"demo", "-o", other.string()}).status, 1);
   EXPECT_EQ(ReadFile(other / "run" / "precious"), "x");
+  fs::rename(other / "run", other / "capture");
+  EXPECT_EQ(Execute({"demo", "-o", other.string()}).status, 1);
+  EXPECT_EQ(ReadFile(other / "capture" / "precious"), "x");
+  EXPECT_FALSE(fs::exists(other / "demo.toml"));
 }
 
 TEST(Cli, SimRoomMakesACaptureAndGoesOn) {

@@ -59,7 +59,7 @@ const std::vector<std::string> kQuestions = {"table", "something to sit on", "a 
 std::vector<SheetCell> Ask(const fs::path& run, const OpenedScene& scene, const PathView& from,
                            const fs::path& pictures) {
   const std::unique_ptr<Teacher> teacher = OpenTeacher("embedded");
-  FeatureCache cache(run / "features", teacher.get(), "photographs");
+  FeatureCache cache(run / "features", teacher.get());
   LiftSummary summary;
   SemanticField field = LiftFromViews(scene, MakeSplit(*scene.capture, scene.options).train,
                                       LiftOptions(), false, &cache, &summary);
@@ -102,18 +102,45 @@ ReconstructOptions TrainingOptions(const DemoOptions& options) {
   return training;
 }
 
-enum class Earlier { kNone, kUnfinished, kFinished };
+enum class Earlier { kNone, kUnfinished, kFinished, kOther };
 
-// What `run` holds of an earlier demo with the same options. A run of anything else is refused.
-Earlier FindEarlier(const fs::path& run, const fs::path& capture, ReconstructOptions options) {
-  if (!fs::exists(run)) return Earlier::kNone;
-  RunInfo info = ReadRun(run);
-  std::error_code error;
-  ATHANOR_CHECK(fs::weakly_canonical(info.input, error) == fs::weakly_canonical(capture, error),
-                run.string(), ": expected a run of the demo, found one of ", info.input.string());
-  const bool same = Describe(info.options).ToToml() == Describe(options).ToToml();
-  return same && !fs::exists(info.scene) ? Earlier::kUnfinished : Earlier::kFinished;
-}
+// Where the demo keeps what it makes, and how far an earlier one came.
+struct DemoFolder {
+  explicit DemoFolder(const fs::path& out)
+      : options(out / "demo.toml"),
+        capture(out / "capture"),
+        run(out / "run"),
+        pictures(out / "pictures"),
+        overview(out / "overview.png") {}
+
+  bool has_run() const { return fs::exists(run / "config.toml"); }
+  bool has_scene() const { return fs::exists(SceneOfRun(run)); }
+
+  // `wanted`: the options, as they stand in the file. A run of anything else is refused.
+  Earlier Find(const std::string& wanted) const {
+    const bool is_demo = fs::exists(options);
+    if (has_run() || (fs::exists(run) && !is_demo)) {
+      const RunInfo info = ReadRun(run);
+      std::error_code error;
+      ATHANOR_CHECK(fs::weakly_canonical(info.input, error) == fs::weakly_canonical(capture, error),
+                    run.string(), ": expected a run of the demo, found one of ",
+                    info.input.string());
+      if (!is_demo) return Earlier::kOther;
+    }
+    // What is there without the demo's options is not the demo's, and not to be cleared away later.
+    ATHANOR_CHECK(is_demo || !fs::exists(capture) || fs::is_empty(capture), capture.string(),
+                  ": expected none, or that of a demo, with demo.toml beside its folder");
+    if (!is_demo) return Earlier::kNone;
+    if (ReadFile(options) != wanted) return Earlier::kOther;
+    return has_scene() && fs::exists(overview) ? Earlier::kFinished : Earlier::kUnfinished;
+  }
+
+  void Clear() const {
+    for (const fs::path& path : {overview, run, capture, options}) fs::remove_all(path);
+  }
+
+  const fs::path options, capture, run, pictures, overview;
+};
 
 }  // namespace
 
@@ -127,22 +154,35 @@ CommandAction SetUpDemo(CLI::App& app) {
           "folder for all that the demo makes (default: runs/demo)");
   OptionFlags flags(app, Describe(arguments->options), false, "Options of the demo");
   app.footer(
-      "A demo that was stopped goes on where it stopped; one that had finished is made anew.");
+      "A demo that was stopped goes on where it stopped; one that had finished, or had other "
+      "options, is made anew.");
   return [arguments, flags]() mutable {
     flags.Apply();
     const auto& [out, options] = *arguments;
     const c10::Device device = ParseDevice(options.device);
-    const fs::path capture = out / "capture", run = out / "run", pictures = out / "pictures";
-    const ReconstructOptions training = TrainingOptions(options);
-
-    const Earlier earlier = FindEarlier(run, capture, training);
-    if (earlier == Earlier::kFinished) {
-      fs::remove_all(run);
-      fs::remove_all(capture);
+    const DemoFolder folder(out);
+    const fs::path &capture = folder.capture, &run = folder.run, &pictures = folder.pictures,
+                   &overview = folder.overview;
+    DemoOptions copy = options;
+    const std::string wanted = Describe(copy).ToToml();
+    switch (folder.Find(wanted)) {
+      case Earlier::kNone:
+        break;
+      case Earlier::kUnfinished:
+        LogInfo(StrCat("going on with the demo in ", out.string()));
+        break;
+      case Earlier::kFinished:
+        LogInfo(StrCat("the demo in ", out.string(), " had finished: it is made anew"));
+        folder.Clear();
+        break;
+      case Earlier::kOther:
+        LogInfo(StrCat("the demo in ", out.string(), " had other options: it is made anew"));
+        folder.Clear();
+        break;
     }
-    if (earlier == Earlier::kUnfinished) {
-      LogInfo(StrCat("going on with ", run.string()));
-    } else {
+    WriteFile(folder.options, wanted);
+
+    if (!folder.has_run()) {
       LogInfo(StrCat("1/5 making a room: ", options.images, " photographs in ", capture.string()));
       const StopOnSignal stop;
       if (WriteRooms(capture, RoomOfDemo(options), [] {
@@ -153,16 +193,18 @@ CommandAction SetUpDemo(CLI::App& app) {
       }
     }
 
-    LogInfo(StrCat("2/5 reconstructing it: ", options.iterations, " steps"));
-    ReconstructResult result;
-    {
+    std::string training_time;
+    if (!folder.has_scene()) {
+      LogInfo(StrCat("2/5 reconstructing it: ", options.iterations, " steps"));
       const StopOnSignal stop;
-      result = Reconstruct(capture, run, training, earlier == Earlier::kUnfinished,
-                           [] { return StopOnSignal::Received() != 0; });
-    }
-    if (result.interrupted) {
-      std::cout << "stopped at step " << result.step << "; the same command goes on\n";
-      return 128 + StopOnSignal::Received();
+      const ReconstructResult result =
+          Reconstruct(capture, run, TrainingOptions(options), folder.has_run(),
+                      [] { return StopOnSignal::Received() != 0; });
+      if (result.interrupted) {
+        std::cout << "stopped at step " << result.step << "; the same command goes on\n";
+        return 128 + StopOnSignal::Received();
+      }
+      training_time = StrCat(" in ", Fixed(result.seconds, 1), " s");
     }
 
     LogInfo("3/5 scoring it on the photographs that training has not seen");
@@ -188,15 +230,14 @@ CommandAction SetUpDemo(CLI::App& app) {
     LogInfo("5/5 asking it in words");
     const std::vector<SheetCell> asked = Ask(run, scene, orbit[0], pictures);
     rows.push_back({{ContactSheet({}, {asked}, parts[1].width / 3), "asked in words"}});
-    const fs::path overview = out / "overview.png";
     WriteImage(overview, ContactSheet({}, rows, parts[1].width));
 
-    std::cout << "scene      " << scene.file.string() << ": " << Grouped(result.gaussians)
-              << " Gaussians in " << Fixed(result.seconds, 1) << " s\nheld out   "
-              << score.views.size() << " images: " << ScoreLine(score) << "\npictures   "
-              << overview.string() << "\n           " << (pictures / "held_out").string()
-              << "\n           " << (pictures / "orbit").string()
-              << "\nask more   athanor semantic query " << ShellWord(run) << " 'a red mug'\n";
+    std::cout << "scene      " << scene.file.string() << ": " << Grouped(scene.cloud.size())
+              << " Gaussians" << training_time << "\nheld out   " << score.views.size()
+              << " images: " << ScoreLine(score) << "\npictures   " << overview.string()
+              << "\n           " << (pictures / "held_out").string() << "\n           "
+              << (pictures / "orbit").string() << "\nask more   athanor semantic query "
+              << ShellWord(run) << " 'a red mug'\n";
     return 0;
   };
 }

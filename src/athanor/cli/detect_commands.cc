@@ -7,6 +7,7 @@
 #include "athanor/base/files.h"
 #include "athanor/base/log.h"
 #include "athanor/cli/commands.h"
+#include "athanor/cli/detect_results.h"
 #include "athanor/cli/options_cli.h"
 #include "athanor/detection/evaluation/compare.h"
 #include "athanor/detection/evaluation/evaluation_inputs.h"
@@ -203,15 +204,34 @@ std::vector<ComparisonRow> CompareFiles(const EvaluationInput& input, const fs::
 CommandAction SetUpDetectEval(CLI::App& app) {
   struct State {
     EvaluationInput input;
-    fs::path results, out;
+    fs::path results, model, out;
+    std::vector<std::string> drop;
   };
   auto state = std::make_shared<State>();
   state->input.AddTo(app);
-  AddPath(app, "--results", &state->results,
-          "detections in the benchmark's own format: JSON, Feather, or a folder of text files")
-      ->required();
-  AddPath(app, "-o,--out", &state->out, "folder for the metrics as JSON");
+  CLI::Option* results =
+      AddPath(app, "--results", &state->results,
+              "detections in the benchmark's own format: JSON, Feather, or a folder of text files");
+  CLI::Option* model = AddPath(app, "--model", &state->model,
+                               "weights of a detector to run first, or tiny; needs --out");
+  CLI::Option* drop = app.add_option("--drop", state->drop,
+                                     "sensors that fail: lidar, cameras, or the name of a camera")
+                          ->type_name("SENSOR");
+  AddPath(app, "-o,--out", &state->out, "folder for the metrics as JSON, and what a model finds");
+  model->excludes(results);
+  drop->needs(model);
   return [state] {
+    if (!state->model.empty()) {
+      if (state->out.empty()) throw UsageError("--model: needs --out, where detections go");
+      const auto detector = OpenDetector(state->model);
+      DetectToFilesOptions options;
+      options.detection.drop = state->drop, options.detection.title = "frames";
+      const Logs logs = LogsOfSplit({state->input.truth}, state->input.split);
+      state->results = DetectToFiles(detector.get(), FramesOf(logs), state->out, options).results;
+    }
+    if (state->results.empty()) {
+      throw UsageError("expected --results, or a detector to run: --model");
+    }
     const std::string format = state->input.FormatOf(state->results);
     if (format == "nuscenes") EvalNuscenes(state->input, state->results, state->out);
     if (format == "argoverse2") EvalArgoverse(state->input, state->results, state->out);

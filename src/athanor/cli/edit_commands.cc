@@ -170,13 +170,19 @@ void WriteFieldsOfBoth(const OpenedScene& scene, const OpenedScene& other,
   for (const char* tag : {"", "3d"}) {
     fs::remove(SemanticFieldPath(new_scene, tag), error);  // of an earlier edit
     const std::optional<SemanticField> first = FieldOf(scene, tag), second = FieldOf(other, tag);
-    if (!first || !KeepsOrder(new_scene)) continue;
+    if ((!first && !second) || !KeepsOrder(new_scene)) continue;
     SemanticField field;
-    try {
-      field = second ? first->Append(*second) : first->AppendUnseen(other.cloud.size());
-    } catch (const Error& problem) {
-      LogWarning(StrCat(problem.what(), "; what was inserted gets no features"));
+    if (!first) {
+      field = second->PrependUnseen(scene.cloud.size());
+    } else if (!second) {
       field = first->AppendUnseen(other.cloud.size());
+    } else {
+      try {
+        field = first->Append(*second);
+      } catch (const Error& problem) {
+        LogWarning(StrCat(problem.what(), "; what was inserted gets no features"));
+        field = first->AppendUnseen(other.cloud.size());
+      }
     }
     field.scene_hash = SceneFileHash(new_scene);
     WriteSemanticField(SemanticFieldPath(new_scene, tag), field);

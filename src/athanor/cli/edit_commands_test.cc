@@ -94,6 +94,13 @@ TEST(EditTest, RemovesKeepsMovesAndInserts) {
   const fs::path bare = WriteScene(TestFolder("edit bare"));
   ASSERT_EQ(Execute({"edit", "insert", scene, bare.string(), "-o", out("more.ply")}).status, 0);
   EXPECT_EQ(ReadSemanticField(SemanticFieldPath(out("more.ply"))).num_seen(), 300);
+  // And the other way round: words find what was inserted.
+  ASSERT_EQ(Execute({"edit", "insert", bare.string(), scene, "-o", out("found.ply")}).status, 0);
+  const SemanticField found = ReadSemanticField(SemanticFieldPath(out("found.ply")));
+  EXPECT_EQ(found.size(), 600);
+  EXPECT_EQ(found.num_seen(), 300);
+  EXPECT_TRUE(at::allclose(found.features.DecodeAll().narrow(0, 300, 300),
+                           features.features.DecodeAll(), 0, 2e-3));
   // Rows of features go with their Gaussians.
   const auto kept_rows = ReadSemanticField(SemanticFieldPath(out("removed.ply")));
   int64_t k = 0;

@@ -6,6 +6,8 @@
 #include <csignal>
 #include <iomanip>
 
+#include "athanor/base/files.h"
+
 namespace athanor {
 namespace {
 
@@ -162,12 +164,15 @@ void AppendCommand(const CLI::App& app, const std::string& path, std::string* pa
 
 }  // namespace
 
-OptionFlags::OptionFlags(CLI::App& app, OptionList list, bool with_preset, const std::string& group)
+OptionFlags::OptionFlags(CLI::App& app, OptionList list, bool with_preset, const std::string& group,
+                         const std::string& presets)
     : state_(std::make_shared<State>()) {
   state_->list = std::move(list);
+  state_->presets = presets;
   if (with_preset) {
-    app.add_option("--preset", state_->preset, "TOML file with values; flags override it")
-        ->type_name("FILE.toml");
+    const std::string names = presets.empty() ? "" : StrCat("one of ", presets, ", or a ");
+    app.add_option("--preset", state_->preset, names + "TOML file with values; flags override it")
+        ->type_name(presets.empty() ? "FILE.toml" : "NAME|FILE.toml");
   }
   for (Option& option : state_->list.options()) {
     // Held by value of the shared pointer: the callbacks may outlive this object.
@@ -188,7 +193,14 @@ OptionFlags::OptionFlags(CLI::App& app, OptionList list, bool with_preset, const
 }
 
 void OptionFlags::Apply() {
-  if (!state_->preset.empty()) state_->list.ReadToml(state_->preset);
+  const std::filesystem::path preset = state_->preset;
+  const bool is_name =
+      !state_->presets.empty() && preset.filename() == preset && preset.extension().empty();
+  if (!preset.empty()) {
+    state_->list.ReadToml(
+        is_name ? FindShared(state_->presets / std::filesystem::path(preset.string() + ".toml"))
+                : preset);
+  }
   for (const auto& [option, text] : state_->given) {
     try {
       option->Set(text);

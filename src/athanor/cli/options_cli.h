@@ -24,8 +24,10 @@ class UsageError : public Error {
 class OptionFlags {
  public:
   // `list` points into a struct that must outlive this. With a preset, also --preset FILE.toml,
-  // which is read before the flags, whatever the order on the command line.
-  OptionFlags(CLI::App& app, OptionList list, bool with_preset, const std::string& group);
+  // which is read before the flags, whatever the order on the command line. `presets`: a folder of
+  // files that come with the program ("configs/detect"), which are named without folder and ending.
+  OptionFlags(CLI::App& app, OptionList list, bool with_preset, const std::string& group,
+              const std::string& presets = "");
 
   // Sets the fields from preset and flags. Throws UsageError for a flag's value that is refused,
   // Error for the preset.
@@ -36,7 +38,7 @@ class OptionFlags {
  private:
   struct State {
     OptionList list;
-    std::string preset;
+    std::string preset, presets;
     std::vector<std::pair<Option*, std::string>> given;  // in the order of the command line
   };
   // CLI11 keeps callbacks that point here.

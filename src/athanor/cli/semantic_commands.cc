@@ -194,8 +194,7 @@ CommandAction SetUpSemanticLift(CLI::App& app) {
         IsIdMaps(teacher_name) ? std::unique_ptr<Teacher>(new IdMapTeacher(teacher_name))
                                : OpenTeacher(teacher_name);
     const std::string hash = SceneFileHash(scene.file);
-    FeatureCache cache(cache_root, teacher.get(),
-                       options.views == "rendered" ? "rendered " + hash : "photographs");
+    FeatureCache cache(cache_root, teacher.get());
     LiftSummary summary;
     SemanticField field =
         moves ? LiftMoving(path, input, options, &cache, &summary)

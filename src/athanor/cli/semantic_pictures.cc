@@ -6,6 +6,7 @@
 #include <cctype>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
@@ -68,6 +69,10 @@ void QueryPictures(const std::vector<fs::path>& photographs, const PictureQuery&
   double all_pixels = 0;
   json report = {{"teacher", teacher->key()}, {"pictures", json::array()}};
   std::vector<std::vector<SheetCell>> sheet(drawn);
+  // Pictures are named after the photographs: a.jpg and a.png keep their extensions, to be two.
+  std::set<std::string> stems;
+  for (const fs::path& path : photographs) stems.insert(path.stem().string());
+  const bool one_by_stem = stems.size() == photographs.size();
   Progress progress("pictures", std::ssize(photographs));
   for (const fs::path& path : photographs) {
     const Image picture = ReadImage(path, 3);
@@ -98,8 +103,8 @@ void QueryPictures(const std::vector<fs::path>& photographs, const PictureQuery&
       const double upper = std::max(neutral + 0.05, highest);
       char number[32];
       std::snprintf(number, sizeof number, "%02zu_", p);
-      const std::string name =
-          number + Slug(query.prompts[p]) + "_" + path.stem().string() + ".png";
+      const std::string name = number + Slug(query.prompts[p]) + "_" +
+                               (one_by_stem ? path.stem() : path.filename()).string() + ".png";
       const Image drawing = DrawHeatMap(picture, map, neutral, upper, query.prompts[p]);
       WriteImage(out / name, drawing);
       if (sheet[p].size() < 8) sheet[p].push_back({drawing, name});

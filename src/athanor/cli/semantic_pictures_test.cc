@@ -35,6 +35,16 @@ TEST(SemanticPictures, SaysWhatItNeeds) {
   EXPECT_FALSE(fs::exists(folder / "out"));
 }
 
+TEST(SemanticPictures, PhotographsOfOneStemGetPicturesOfTheirOwn) {
+  const fs::path folder = TestFolder("semantic pictures stems");
+  for (const char* name : {"in/a.png", "in/a.jpg"}) WriteImage(folder / name, Image(64, 64, 3, 90));
+  const Outcome outcome = Execute({"semantic", "query", (folder / "in").string(), "chair",
+                                   "--teacher", "embedded", "-o", (folder / "out").string()});
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_TRUE(fs::exists(folder / "out" / "00_chair_a.png.png"));
+  EXPECT_TRUE(fs::exists(folder / "out" / "00_chair_a.jpg.png"));
+}
+
 // The models of the closed-vocabulary teacher, in a store of the tests' own.
 bool FetchConseModels() {
   const fs::path store = TestFolder("conse models");

@@ -39,13 +39,10 @@ SemanticField LiftFromViews(const OpenedScene& scene, const std::vector<int>& im
         MakeView(photographs.camera(image), scene.capture->images[image].camera_from_world));
   }
   const auto features = [&](int v) {
-    const int image = images[v];
-    return cache->Get(scene.capture->images[image].name, views[v].width_px, views[v].height_px,
-                      [&] {
-                        if (!rendered) return photographs.Get(image)->rgb;
-                        renderer.Render(model, views[v], render);
-                        return ToImage(renderer.image);
-                      });
+    const std::string& name = scene.capture->images[images[v]].name;
+    if (!rendered) return cache->Get(name, photographs.Get(images[v])->rgb);
+    renderer.Render(model, views[v], render);
+    return cache->Get(name, ToImage(renderer.image));
   };
   return LiftFeatures(model, views, render.project, features, options, summary);
 }

@@ -1,29 +1,19 @@
 #include "athanor/datasets/log_view.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdio>
 #include <map>
-#include <optional>
-#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "athanor/base/error.h"
-#include "athanor/media/draw.h"
+#include "athanor/datasets/log_drawing.h"
 
 namespace athanor {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr Color kBackground = {16, 18, 22};
-constexpr Color kPanel = {26, 29, 35};
-constexpr Color kRing = {52, 58, 68};
-constexpr Color kFaint = {150, 156, 166};
-constexpr Color kEgo = {255, 255, 255};
-constexpr double kNear_m = 0.1;
 
 bool OnDisk(const LogReading& reading) {
   std::error_code error;
@@ -61,97 +51,6 @@ WorldPoints PointsOf(const Log& log, int frame, int sweeps) {
   return world;
 }
 
-Color Scaled(Color color, double factor) {
-  const auto scale = [&](uint8_t value) {
-    return static_cast<uint8_t>(std::clamp(value * factor, 0.0, 255.0));
-  };
-  return {scale(color.r), scale(color.g), scale(color.b)};
-}
-
-// A segment of the camera's world in its picture. Lenses bend lines, so that it is drawn in pieces;
-// what lies behind the near plane is cut off.
-class SegmentPainter {
- public:
-  SegmentPainter(Image* image, const Camera& camera) : image_(image), camera_(camera) {}
-
-  void Draw(Eigen::Vector3d a, Eigen::Vector3d b, Color color, double thickness) const {
-    if (a.z() < kNear_m && b.z() < kNear_m) return;
-    if (a.z() < kNear_m) std::swap(a, b);
-    if (b.z() < kNear_m) b = a + (b - a) * ((a.z() - kNear_m) / (a.z() - b.z()));
-    const int pieces = camera_.IsPinhole() ? 1 : 16;
-    std::optional<Eigen::Vector2d> last = camera_.Project(a);
-    for (int i = 1; i <= pieces; ++i) {
-      const auto next = camera_.Project(a + (b - a) * (static_cast<double>(i) / pieces));
-      if (last && next) {
-        DrawLine(image_, last->x(), last->y(), next->x(), next->y(), color, thickness);
-      }
-      last = next;
-    }
-  }
-
- private:
-  Image* image_;
-  const Camera& camera_;
-};
-
-void DrawBoxInCamera(const SegmentPainter& painter, const Box3& box_in_camera, Color color) {
-  const std::array<Eigen::Vector3d, 8> corners = box_in_camera.Corners();
-  // Corners are numbered front/left/bottom by bits 4, 2, 1: edges join those that differ in one.
-  for (int i = 0; i < 8; ++i) {
-    for (const int bit : {4, 2, 1}) {
-      if ((i & bit) != 0) continue;
-      const bool front = (i & 4) == 0 && bit != 4;
-      painter.Draw(corners[i], corners[i | bit], front ? color : Scaled(color, 0.75),
-                   front ? 2.0 : 1.4);
-    }
-  }
-  const Eigen::Vector3d half = 0.5 * box_in_camera.size_m;
-  const Rigid3& camera_from_box = box_in_camera.frame_from_box;
-  painter.Draw(camera_from_box * Eigen::Vector3d(0, 0, -half.z()),
-               camera_from_box * Eigen::Vector3d(half.x(), 0, -half.z()), color, 1.4);
-}
-
-// Metres ahead and to the left of the car as pixels.
-struct AboveScale {
-  double side_px, px_per_m;
-  Eigen::Vector2d operator()(const Eigen::Vector3d& in_ego) const {
-    return {0.5 * side_px - px_per_m * in_ego.y(), 0.5 * side_px - px_per_m * in_ego.x()};
-  }
-};
-
-void DrawRings(Image* image, const AboveScale& scale, double range_m) {
-  const double step_m = range_m > 80 ? 25 : 10;
-  for (double radius_m = step_m; radius_m < 1.42 * range_m; radius_m += step_m) {
-    constexpr int kPieces = 180;
-    Eigen::Vector2d last = scale({radius_m, 0, 0});
-    for (int i = 1; i <= kPieces; ++i) {
-      const double angle = 2 * M_PI * i / kPieces;
-      const Eigen::Vector2d next =
-          scale({radius_m * std::cos(angle), radius_m * std::sin(angle), 0});
-      DrawLine(image, last.x(), last.y(), next.x(), next.y(), kRing);
-      last = next;
-    }
-    if (radius_m < range_m) {
-      const Eigen::Vector2d at = scale({radius_m, 0, 0});
-      DrawText(image, static_cast<int>(at.x()) + 3, static_cast<int>(at.y()) + 2,
-               StrCat(radius_m, " m"), kFaint);
-    }
-  }
-}
-
-void DrawBoxFromAbove(Image* image, const AboveScale& scale, const Box3& box_in_ego, Color color) {
-  const std::array<Eigen::Vector3d, 8> corners = box_in_ego.Corners();
-  constexpr int kAround[] = {0, 2, 6, 4};  // front left, front right, back right, back left
-  for (int i = 0; i < 4; ++i) {
-    const Eigen::Vector2d a = scale(corners[kAround[i]]), b = scale(corners[kAround[(i + 1) % 4]]);
-    DrawLine(image, a.x(), a.y(), b.x(), b.y(), color, i == 0 ? 2.5 : 1.5);
-  }
-  const Eigen::Vector2d middle = scale(box_in_ego.frame_from_box.translation);
-  const Eigen::Vector2d front =
-      scale(box_in_ego.frame_from_box * Eigen::Vector3d(0.5 * box_in_ego.size_m.x(), 0, 0));
-  DrawLine(image, middle.x(), middle.y(), front.x(), front.y(), color, 1.5);
-}
-
 // Lower-case words apart from each other by '_': "vehicle.car" and "REGULAR_VEHICLE" alike.
 bool HasAny(std::string_view category, std::initializer_list<const char*> words) {
   std::string lower;
@@ -187,35 +86,24 @@ void DrawLegend(Image* image, const Log& log, const LogFrame& frame, int x, int 
     const int top = y + static_cast<int>(i) / kColumns * kLine_px;
     FillRectangle(image, left, top, 9, 9, CategoryColor(sorted[i].second));
     const std::string text = StrCat(-sorted[i].first, " ", ShortName(sorted[i].second));
-    DrawText(image, left + 14, top + 1, FitText(text, width / kColumns - 18), kFaint);
+    DrawText(image, left + 14, top + 1, FitText(text, width / kColumns - 18), kViewFaint);
   }
 }
 
-// Indices of cameras: a row of those that look ahead, and one of those that look back, each from
-// left to right.
-std::vector<std::vector<int>> CameraRows(const Log& log) {
-  constexpr size_t kMaxColumns = 4;
-  // Sorted by direction, in steps of 3 degrees, then place: the cameras of a stereo pair look the
-  // same way.
-  std::vector<std::tuple<double, double, int>> ahead, back;
+// Indices of sensors, in rows.
+std::vector<std::vector<int>> RowsOfCameras(const Log& log) {
+  std::vector<int> sensors;
+  std::vector<CameraPlace> places;
   for (size_t i = 0; i < log.sensors.size(); ++i) {
     if (log.sensors[i].kind != SensorKind::kCamera) continue;
     const Rigid3& ego_from_sensor = log.sensors[i].ego_from_sensor;
-    const Eigen::Vector3d direction = ego_from_sensor.rotation * Eigen::Vector3d::UnitZ();
-    (direction.x() > -0.2 ? ahead : back)
-        .emplace_back(-std::round(20 * direction.y()), -ego_from_sensor.translation.y(),
-                      static_cast<int>(i));
+    sensors.push_back(static_cast<int>(i));
+    places.push_back(
+        {ego_from_sensor.rotation * Eigen::Vector3d::UnitZ(), ego_from_sensor.translation});
   }
-  std::vector<std::vector<int>> rows;
-  for (auto* list : {&ahead, &back}) {
-    std::sort(list->begin(), list->end());
-    const size_t num_rows = (list->size() + kMaxColumns - 1) / kMaxColumns;
-    for (size_t r = 0; r < num_rows; ++r) {
-      std::vector<int>& row = rows.emplace_back();
-      for (size_t i = r * list->size() / num_rows; i < (r + 1) * list->size() / num_rows; ++i) {
-        row.push_back(std::get<2>((*list)[i]));
-      }
-    }
+  std::vector<std::vector<int>> rows = CameraRows(places);
+  for (std::vector<int>& row : rows) {
+    for (int& camera : row) camera = sensors[camera];
   }
   return rows;
 }
@@ -257,41 +145,28 @@ Color CategoryColor(std::string_view category) {
 Image DrawFromAbove(const Log& log, int frame_index, int side_px, const LogViewOptions& options) {
   const LogFrame& frame = FrameOf(log, frame_index);
   Image image(side_px, side_px, 3);
-  FillRectangle(&image, 0, 0, side_px, side_px, kBackground);
-  const AboveScale scale{static_cast<double>(side_px), side_px / (2.0 * options.range_m)};
-  DrawRings(&image, scale, options.range_m);
+  AboveView view(&image, options.range_m);
 
   const Rigid3 ego_from_world = frame.world_from_ego.Inverse();
   const Eigen::Matrix3d rotation = ego_from_world.rotation.toRotationMatrix();
   const WorldPoints cloud = PointsOf(log, frame_index, options.sweeps);
-  constexpr float kLow_m = -0.5f, kHigh_m = 3.5f;
   const bool by_height = options.color == "height";
-  // Higher points over lower ones: what stands is not painted over by the road.
-  std::vector<std::pair<float, int>> order(cloud.points.size());
   std::vector<Eigen::Vector3d> in_ego(cloud.points.size());
+  std::vector<Color> colors(cloud.points.size());
   for (size_t i = 0; i < cloud.points.size(); ++i) {
     in_ego[i] = rotation * cloud.points[i] + ego_from_world.translation;
-    order[i] = {static_cast<float>(in_ego[i].z()), static_cast<int>(i)};
+    colors[i] = by_height
+                    ? HeightColor(static_cast<float>(in_ego[i].z()))
+                    : MapColor(ColorMap::kViridis, std::sqrt(std::max(cloud.intensity[i], 0.0f)));
   }
-  std::sort(order.begin(), order.end());
-  for (const auto& [height_m, i] : order) {
-    const Eigen::Vector2d at = scale(in_ego[i]);
-    if (!(at.x() >= 0 && at.y() >= 0 && at.x() < side_px && at.y() < side_px)) continue;
-    const Color color =
-        by_height ? MapColor(ColorMap::kTurbo,
-                             0.1f + 0.85f * std::clamp((height_m - kLow_m) / (kHigh_m - kLow_m),
-                                                       0.0f, 1.0f))
-                  : MapColor(ColorMap::kViridis, std::sqrt(std::max(cloud.intensity[i], 0.0f)));
-    FillRectangle(&image, static_cast<int>(at.x()), static_cast<int>(at.y()), 1, 1, color);
-  }
+  view.DrawPoints(in_ego, colors);
   if (options.boxes) {
     for (const LogBox& box : frame.boxes) {
-      DrawBoxFromAbove(&image, scale, ego_from_world * box.box,
-                       CategoryColor(log.tracks[box.track].category));
+      view.DrawBox((ego_from_world * box.box).Corners(),
+                   CategoryColor(log.tracks[box.track].category));
     }
   }
-  // A car of common size, its rear axle at the origin.
-  DrawBoxFromAbove(&image, scale, MakeBox3({1.4, 0, 0}, {4.6, 1.9, 1.6}, 0), kEgo);
+  view.DrawCar();
   return image;
 }
 
@@ -305,7 +180,7 @@ Image DrawCamera(const Log& log, int frame_index, int sensor_index, const LogVie
                                       std::max(1, sensor.camera.width_px))));
   const Camera camera = sensor.camera.Resized(width, height);
   Image image(width, height, 3);
-  FillRectangle(&image, 0, 0, width, height, kPanel);
+  FillRectangle(&image, 0, 0, width, height, kViewPanel);
   const LogReading* reading = reading_index < 0 ? nullptr : &log.readings[reading_index];
   const bool on_disk = reading != nullptr && OnDisk(*reading);
   if (on_disk) image = Resize(ReadImage(reading->path), width, height);
@@ -313,32 +188,14 @@ Image DrawCamera(const Log& log, int frame_index, int sensor_index, const LogVie
   const Rigid3& world_from_ego =
       reading != nullptr ? reading->world_from_ego : frame.world_from_ego;
   const Rigid3 camera_from_world = (world_from_ego * sensor.ego_from_sensor).Inverse();
+  CameraView view(&image, camera);
   if (options.points_in_cameras) {
-    constexpr double kNearest_m = 1.0;
-    constexpr float kWarmest_m = 3.0f, kColdest_m = 60.0f;
-    const WorldPoints cloud = PointsOf(log, frame_index, options.sweeps);
+    std::vector<Eigen::Vector3d> points = PointsOf(log, frame_index, options.sweeps).points;
     const Eigen::Matrix3d rotation = camera_from_world.rotation.toRotationMatrix();
-    std::vector<std::pair<float, Eigen::Vector2f>> projected;
-    for (const Eigen::Vector3d& point : cloud.points) {
-      const Eigen::Vector3d in_camera = rotation * point + camera_from_world.translation;
-      if (in_camera.z() < kNearest_m) continue;
-      const auto pixel = camera.Project(in_camera);
-      if (!pixel ||
-          !(pixel->x() >= 0 && pixel->y() >= 0 && pixel->x() < width && pixel->y() < height)) {
-        continue;
-      }
-      projected.emplace_back(static_cast<float>(in_camera.z()), pixel->cast<float>());
+    for (Eigen::Vector3d& point : points) {
+      point = rotation * point + camera_from_world.translation;
     }
-    std::sort(projected.begin(), projected.end(),
-              [](const auto& a, const auto& b) { return a.first > b.first; });
-    // Where points are dense, small ones leave the picture visible.
-    const int size = 16 * projected.size() > static_cast<size_t>(width) * height ? 1 : 2;
-    for (const auto& [depth_m, pixel] : projected) {
-      const float t = (1 / depth_m - 1 / kColdest_m) / (1 / kWarmest_m - 1 / kColdest_m);
-      FillRectangle(&image, static_cast<int>(pixel.x()) + 1 - size,
-                    static_cast<int>(pixel.y()) + 1 - size, size, size,
-                    MapColor(ColorMap::kTurbo, 0.08f + 0.85f * std::sqrt(std::max(t, 0.0f))));
-    }
+    view.DrawPoints(points);
   }
   if (options.boxes) {
     std::vector<std::pair<double, const LogBox*>> boxes;
@@ -347,13 +204,12 @@ Image DrawCamera(const Log& log, int frame_index, int sensor_index, const LogVie
       if (distance_m <= options.max_box_distance_m) boxes.emplace_back(-distance_m, &box);
     }
     std::sort(boxes.begin(), boxes.end());  // the near over the far
-    const SegmentPainter painter(&image, camera);
     for (const auto& [distance_m, box] : boxes) {
-      DrawBoxInCamera(painter, camera_from_world * box->box,
-                      CategoryColor(log.tracks[box->track].category));
+      view.DrawBox((camera_from_world * box->box).Corners(),
+                   CategoryColor(log.tracks[box->track].category));
     }
   }
-  if (!on_disk) DrawText(&image, 6, 6, "picture not on disk", kFaint);
+  if (!on_disk) DrawText(&image, 6, 6, "picture not on disk", kViewFaint);
   return image;
 }
 
@@ -363,7 +219,7 @@ Image DrawFrame(const Log& log, int frame_index, const LogViewOptions& given) {
   const LogFrame& frame = FrameOf(log, frame_index);
 
   // Pictures first: the sheet is as large as they are. Tall ones are shrunk to the widescreen cell.
-  const std::vector<std::vector<int>> rows = CameraRows(log);
+  const std::vector<std::vector<int>> rows = RowsOfCameras(log);
   LogViewOptions options = given;
   if (rows.size() == 1 && rows[0].size() == 1) options.camera_width_px *= 2;
   const int cell_width = options.camera_width_px;
@@ -391,7 +247,7 @@ Image DrawFrame(const Log& log, int frame_index, const LogViewOptions& given) {
   const int width = above_side + 2 * kGap_px + columns * (cell_width + kGap_px);
   const int height = kHeader_px + std::max(above_side + kLegend_px, cameras_height) + kGap_px;
   Image sheet(width, height, 3);
-  FillRectangle(&sheet, 0, 0, width, height, kPanel);
+  FillRectangle(&sheet, 0, 0, width, height, kViewPanel);
 
   std::string title = StrCat(log.name, "   frame ", frame_index, " of ", log.frames.size());
   if (!log.location.empty()) title += "   " + log.location;
@@ -407,7 +263,7 @@ Image DrawFrame(const Log& log, int frame_index, const LogViewOptions& given) {
     tags += "  " + name + (count > 1 ? StrCat(" x", count) : "");
   }
   if (!tags.empty()) facts += "   tags:" + tags;
-  DrawText(&sheet, 8, 27, FitText(facts, width - 16), kFaint);
+  DrawText(&sheet, 8, 27, FitText(facts, width - 16), kViewFaint);
 
   Paste(&sheet, DrawFromAbove(log, frame_index, above_side, options), kGap_px, kHeader_px);
   DrawLegend(&sheet, log, frame, kGap_px + 4, kHeader_px + above_side + 6, above_side - 8,
@@ -420,7 +276,7 @@ Image DrawFrame(const Log& log, int frame_index, const LogViewOptions& given) {
       const int reading = frame.readings[rows[r][i]];
       std::string caption = log.sensors[rows[r][i]].channel;
       if (reading >= 0) caption += "  " + TimeText(log.readings[reading].time_us - frame.time_us);
-      DrawText(&sheet, x + 2, y + row_heights[r] + 3, FitText(caption, cell_width - 4), kFaint);
+      DrawText(&sheet, x + 2, y + row_heights[r] + 3, FitText(caption, cell_width - 4), kViewFaint);
       x += cell_width + kGap_px;
     }
     y += row_heights[r] + kCaption_px + kGap_px;

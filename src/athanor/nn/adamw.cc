@@ -7,11 +7,13 @@
 #include <numbers>
 
 #include "athanor/base/error.h"
+#include "athanor/base/log.h"
 
 namespace athanor {
 namespace {
 
 constexpr const char* kSteps = "adamw.steps";
+constexpr int64_t kMostLeftOutInARow = 10;
 
 }  // namespace
 
@@ -81,7 +83,14 @@ double AdamW::Step(double rate) {
   const double norm = std::sqrt(squares);
   const double clip =
       options_.clip_norm > 0 ? std::min(1.0, options_.clip_norm / std::max(norm, 1e-12)) : 1.0;
-  if (std::isfinite(norm)) {
+  if (!std::isfinite(norm)) {
+    ++left_out_, ++left_out_in_a_row_;
+    LogWarning(StrCat("AdamW: the gradients after step ", steps_,
+                      " are not finite; the step is left out (", left_out_, " so far)"));
+    ATHANOR_CHECK(left_out_in_a_row_ < kMostLeftOutInARow, "AdamW: the gradients of ",
+                  left_out_in_a_row_, " steps in a row are not finite; a lower rate may help");
+  } else {
+    left_out_in_a_row_ = 0;
     ++steps_;
     const double correction1 = 1 - std::pow(options_.beta1, static_cast<double>(steps_));
     const double correction2 = 1 - std::pow(options_.beta2, static_cast<double>(steps_));
@@ -131,6 +140,14 @@ double WarmupStableDecay(int64_t step, int64_t steps, int64_t warmup, double dec
   if (step < warmup) rate *= static_cast<double>(step + 1) / static_cast<double>(warmup);
   if (left < 1) rate *= 0.5 * (1 - std::cos(std::numbers::pi * std::max(0.0, left)));
   return rate;
+}
+
+double OneCycle(int64_t step, int64_t steps, double peak) {
+  constexpr double kRise = 0.4, kFirst = 0.1;
+  const double part = static_cast<double>(step) / static_cast<double>(std::max<int64_t>(1, steps));
+  const auto cosine = [](double x) { return 0.5 * (1 - std::cos(std::numbers::pi * x)); };
+  if (part < kRise) return peak * (kFirst + (1 - kFirst) * cosine(part / kRise));
+  return peak * (1 - cosine(std::min(1.0, (part - kRise) / (1 - kRise))));
 }
 
 }  // namespace athanor

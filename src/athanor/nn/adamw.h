@@ -48,8 +48,11 @@ class AdamW {
   AdamW(Parameters* parameters, const AdamWOptions& options);
 
   // Takes the gradients that backward() left, steps, and clears them. Returns their norm before
-  // clipping. A step whose gradients are not finite is left out.
+  // clipping. A step whose gradients are not finite is left out, with a warning in the log; so many
+  // of them in a row that the training has failed (10) throw Error.
   double Step(double rate);
+  // Steps that were left out since this was made.
+  int64_t left_out() const { return left_out_; }
 
   // Moments and the count of steps, under `prefix` + "adamw.".
   void Save(const std::string& prefix, SafeTensors* file) const;
@@ -59,11 +62,16 @@ class AdamW {
   Parameters* parameters_;
   AdamWOptions options_;
   int64_t steps_ = 0;
+  int64_t left_out_ = 0, left_out_in_a_row_ = 0;
   std::vector<at::Tensor> first_, second_;
 };
 
 // The rate at a step: rises over `warmup` steps, stays, and falls to 0 as a cosine over the last
 // `decay` of the `steps` (0..1 of them). A run can so be made longer while the rate is flat.
 double WarmupStableDecay(int64_t step, int64_t steps, int64_t warmup, double decay, double peak);
+
+// One cycle (Smith and Topin, 2018): from a tenth of the peak up over the first 40 % of the steps,
+// then down to 0, both as cosines.
+double OneCycle(int64_t step, int64_t steps, double peak);
 
 }  // namespace athanor

@@ -7,6 +7,8 @@
 
 #include <cmath>
 
+#include "athanor/base/files.h"
+#include "athanor/base/log.h"
 #include "athanor/base/test_util.h"
 
 namespace athanor {
@@ -43,8 +45,29 @@ TEST(AdamW, ClipsAndLeavesOutStepsThatAreNotFinite) {
   EXPECT_NEAR(adam.Step(0.1), 50, 1e-4);
   const at::Tensor before = weight.detach().clone();
   (weight * std::nan("")).sum().backward();
-  EXPECT_TRUE(std::isnan(adam.Step(0.1)));
+  const auto log_path = TestFolder("adamw") / "log.txt";
+  {
+    const LogFile log(log_path);
+    EXPECT_TRUE(std::isnan(adam.Step(0.1)));
+  }
   EXPECT_TRUE(at::equal(weight.detach(), before));
+  EXPECT_EQ(adam.left_out(), 1);
+  EXPECT_THAT(ReadFile(log_path), HasSubstr("not finite; the step is left out"));
+}
+
+TEST(AdamW, GivesUpWhenNoStepIsFinite) {
+  Parameters parameters;
+  at::Tensor weight = parameters.Add("weight", at::zeros({3}));
+  AdamW adam(&parameters, {});
+  const auto step = [&](double factor) {
+    (weight * factor).sum().backward();
+    adam.Step(0.1);
+  };
+  for (int i = 0; i < 9; ++i) step(std::nan(""));
+  step(1);  // one that is finite: counted from the start again
+  for (int i = 0; i < 9; ++i) step(std::nan(""));
+  EXPECT_EQ(adam.left_out(), 18);
+  EXPECT_THAT(ErrorOf([&] { step(std::nan("")); }), HasSubstr("10 steps in a row"));
 }
 
 TEST(AdamW, GoesOnFromItsFile) {

@@ -221,12 +221,18 @@ bool ModelStore::HasAll(const ModelCard& card) const {
 }
 
 ModelStore DefaultModelStore() {
-  if (const char* chosen = std::getenv("ATHANOR_MODELS")) return {chosen};
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"))
-    return {fs::path(cache) / "athanor/models"};
-  const char* home = std::getenv("HOME");
-  ATHANOR_CHECK(home != nullptr, "no folder for models: set ATHANOR_MODELS");
-  return {fs::path(home) / ".cache/athanor/models"};
+  // A variable that is set to nothing counts as not set.
+  const auto folder = [](const char* variable) {
+    const char* value = std::getenv(variable);
+    return fs::path(value == nullptr ? "" : value);
+  };
+  if (const fs::path chosen = folder("ATHANOR_MODELS"); !chosen.empty()) return {chosen};
+  if (const fs::path cache = folder("XDG_CACHE_HOME"); !cache.empty()) {
+    return {cache / "athanor/models"};
+  }
+  const fs::path home = folder("HOME");
+  ATHANOR_CHECK(!home.empty(), "no folder for models: set ATHANOR_MODELS");
+  return {home / ".cache/athanor/models"};
 }
 
 void FetchModel(const ModelCard& card, const ModelStore& store, const fs::path& from) {

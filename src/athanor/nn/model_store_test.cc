@@ -7,7 +7,11 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
+#include <optional>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "athanor/base/files.h"
 #include "athanor/base/log.h"
@@ -256,6 +260,28 @@ TEST(ModelCardTest, FaultsAreNamed) {
               HasSubstr("should be a plain name"));
   EXPECT_THAT(error_of(head + "[[file]]\nrole = \"a\"\nname = \"b\"\nsha256 = \"12\"\n"),
               HasSubstr("64 hexadecimal digits"));
+}
+
+TEST(ModelStore, AnEmptyVariableCountsAsNotSet) {
+  const char* names[] = {"ATHANOR_MODELS", "XDG_CACHE_HOME", "HOME"};
+  std::vector<std::optional<std::string>> before;
+  for (const char* name : names) {
+    const char* value = std::getenv(name);
+    before.push_back(value == nullptr ? std::nullopt : std::optional<std::string>(value));
+  }
+  ::setenv("ATHANOR_MODELS", "/models", 1);
+  ::setenv("XDG_CACHE_HOME", "/cache", 1);
+  ::setenv("HOME", "/home/a", 1);
+  EXPECT_EQ(DefaultModelStore().folder, "/models");
+  ::setenv("ATHANOR_MODELS", "", 1);
+  EXPECT_EQ(DefaultModelStore().folder, "/cache/athanor/models");
+  ::setenv("XDG_CACHE_HOME", "", 1);
+  EXPECT_EQ(DefaultModelStore().folder, "/home/a/.cache/athanor/models");
+  ::setenv("HOME", "", 1);
+  EXPECT_THAT(ErrorOf([] { DefaultModelStore(); }), HasSubstr("set ATHANOR_MODELS"));
+  for (size_t i = 0; i < before.size(); ++i) {
+    before[i] ? ::setenv(names[i], before[i]->c_str(), 1) : ::unsetenv(names[i]);
+  }
 }
 
 }  // namespace

@@ -6,6 +6,8 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
+#include "athanor/base/log.h"
+#include "athanor/base/parallel.h"
 #include "athanor/base/progress.h"
 
 namespace athanor {
@@ -25,6 +27,18 @@ void TrainingRun::Create(const std::string& config_toml, const std::string& run_
   MakeFolder(path_ / kCheckpoints);
   if (!run_json.empty()) WriteFile(path_ / "run.json", run_json);
   WriteFile(config(), config_toml);
+}
+
+void TrainingRun::CompareThreads() const {
+  const auto path = path_ / "run.json";
+  if (!std::filesystem::exists(path)) return;
+  const auto run = nlohmann::json::parse(ReadFile(path), nullptr, /*allow_exceptions=*/false);
+  if (!run.is_object() || !run.contains("threads") || !run["threads"].is_number_integer()) return;
+  const auto before = run["threads"].get<int64_t>();
+  if (before == NumThreads()) return;
+  LogWarning(StrCat(path_.string(), ": began with ", before, before == 1 ? " thread" : " threads",
+                    ", goes on with ", NumThreads(),
+                    ": the result is not, byte by byte, that of an unbroken run (--threads)"));
 }
 
 void TrainingRun::SaveCheckpoint(int64_t step, const SafeTensors& content) const {

@@ -19,9 +19,12 @@ WindowAttentionLayer::WindowAttentionLayer(const LayerScope& scope, int64_t widt
   table_ = scope.Normal("table", {heads, side * side}, kDeviation);
 }
 
-at::Tensor WindowAttentionLayer::Forward(const at::Tensor& x, const at::Tensor& context) const {
+at::Tensor WindowAttentionLayer::Forward(const at::Tensor& x, const at::Tensor& context,
+                                         int offset_rows, int offset_columns) const {
+  WindowOptions options = options_;
+  options.offset_rows = offset_rows, options.offset_columns = offset_columns;
   return out_.Forward(
-      WindowAttention(query_.Forward(x), key_value_.Forward(context), table_, options_));
+      WindowAttention(query_.Forward(x), key_value_.Forward(context), table_, options));
 }
 
 }  // namespace athanor

@@ -18,7 +18,12 @@ class WindowAttentionLayer {
                        const WindowOptions& options);
 
   // x [B,H,W,width] and context [B,H,W,context_width] to [B,H,W,width]; float32 or bfloat16.
-  at::Tensor Forward(const at::Tensor& x, const at::Tensor& context) const;
+  at::Tensor Forward(const at::Tensor& x, const at::Tensor& context) const {
+    return Forward(x, context, options_.offset_rows, options_.offset_columns);
+  }
+  // With windows that begin elsewhere (WindowOptions::offset_rows).
+  at::Tensor Forward(const at::Tensor& x, const at::Tensor& context, int offset_rows,
+                     int offset_columns) const;
 
  private:
   WindowOptions options_;

@@ -92,7 +92,7 @@ TEST(ReferenceTest, BlendingAndLossHaveTheGradientsOfFiniteDifferences) {
 
 TEST(KernelCheckTest, AllPassOnTheCpu) {
   const std::vector<KernelCheck> checks = CheckKernels(c10::kCPU);
-  EXPECT_EQ(checks.size(), 12u);
+  EXPECT_EQ(checks.size(), 18u);
   for (const KernelCheck& check : checks) {
     EXPECT_TRUE(check.passed()) << check.name << ": " << check.max_error;
     // Equal to the last bit would mean that nothing was compared.

@@ -4,33 +4,21 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <utility>
 
-#include "athanor/base/random.h"
-#include "athanor/kernels/feature_scores.h"
 #include "athanor/kernels/gaussian_step.h"
 #include "athanor/kernels/lift.h"
 #include "athanor/ops/device.h"
 #include "athanor/ops/rasterize.h"
 #include "athanor/ops/rasterize_reference.h"
-#include "athanor/ops/sparse_conv.h"
+#include "athanor/ops/self_test_checks.h"
 
-namespace athanor {
+namespace athanor::self_test {
 namespace {
 
 constexpr int64_t kGaussians = 200;
 constexpr int kDegree = 3, kCoefficients = 16;
 constexpr int kChannels = 5;
 constexpr float kCenter[3] = {-0.1f, 0.05f, -1.0f};  // of the view below
-
-// The random numbers are ours, so that every machine tests the same scene.
-at::Tensor Uniform(at::IntArrayRef shape, float low, float high, Random* random) {
-  at::Tensor values = at::empty(shape, at::kFloat);
-  auto* data = values.data_ptr<float>();
-  for (int64_t i = 0; i < values.numel(); ++i) data[i] = random->Uniform(low, high);
-  return values;
-}
 
 // On the host, float32.
 struct Scene {
@@ -58,46 +46,10 @@ struct Scene {
   }
 };
 
-at::Tensor Host(const at::Tensor& tensor) { return tensor.detach().cpu().to(at::kDouble); }
-
-// A leaf of its own, with the gradient switched on.
-at::Tensor Leaf(const at::Tensor& tensor, const c10::Device& device, at::ScalarType type) {
-  return tensor.detach().to(device, type).clone().requires_grad_(true);
-}
-
 GaussianTensors Leaves(const GaussianTensors& g, const c10::Device& device, at::ScalarType type) {
   return {Leaf(g.means, device, type), Leaf(g.quats, device, type),
           Leaf(g.log_scales, device, type), Leaf(g.opacity_logits, device, type)};
 }
-
-// Tensors of two or more dimensions are compared column by column of the last one.
-double ErrorOf(const at::Tensor& actual, const at::Tensor& expected) {
-  at::Tensor a = Host(actual), e = Host(expected);
-  if (a.dim() >= 2) {
-    a = a.reshape({-1, a.size(-1)});
-    e = e.reshape({-1, e.size(-1)});
-  } else {
-    a = a.reshape({-1, 1});
-    e = e.reshape({-1, 1});
-  }
-  const at::Tensor scale = e.abs().amax(0, true).clamp_min(1e-30);
-  const auto error = ((a - e).abs() / scale).max().item<double>();
-  return std::isfinite(error) ? error : std::numeric_limits<double>::infinity();
-}
-
-class Checks {
- public:
-  void Add(const char* name, double tolerance,
-           std::initializer_list<std::pair<at::Tensor, at::Tensor>> actual_and_expected) {
-    double error = 0;
-    for (const auto& [actual, expected] : actual_and_expected) {
-      error = std::max(error, ErrorOf(actual, expected));
-    }
-    list.push_back({name, error, tolerance});
-  }
-
-  std::vector<KernelCheck> list;
-};
 
 // The kernel's splats on the device.
 at::Tensor CheckProjection(const Scene& s, const c10::Device& device, Random* random,
@@ -362,68 +314,7 @@ void CheckLift(const Scene& s, const c10::Device& device, const at::Tensor& spla
   checks->Add("lift", 1e-3, {{sums, features.grad()}});
 }
 
-void CheckScores(const c10::Device& device, Random* random, Checks* checks) {
-  const at::Tensor rows = Uniform({kGaussians, 40}, -1, 1, random).to(device, at::kHalf);
-  const at::Tensor targets = Uniform({7, 40}, -1, 1, random).to(device);
-  const at::Tensor scores = at::empty({kGaussians, 7}, targets.options());
-  const HalfScoresArgs args = {kGaussians,
-                               40,
-                               7,
-                               static_cast<const uint16_t*>(rows.data_ptr()),
-                               targets.data_ptr<float>(),
-                               scores.data_ptr<float>()};
-  ATHANOR_RUN_KERNEL(device, HalfScores, args);
-  checks->Add("feature scores", 1e-4, {{scores, at::matmul(Host(rows), Host(targets).t())}});
-}
-
-// Against a dense convolution over a grid that is zero where there is no voxel.
-void CheckSparseConv(const c10::Device& device, Random* random, Checks* checks) {
-  constexpr int kSide = 7, kIn = 9, kOut = 6;
-  std::vector<float> points;
-  std::vector<int64_t> places;
-  for (int64_t place = 0; place < kSide * kSide * kSide; ++place) {
-    if (random->Uniform() < 0.6f) continue;
-    for (const int64_t c : {place / (kSide * kSide), place / kSide % kSide, place % kSide}) {
-      points.push_back(static_cast<float>(c) + 0.5f);
-    }
-    places.push_back(place);
-  }
-  const auto count = static_cast<int64_t>(places.size());
-  const VoxelizedPoints voxels = VoxelizePoints(at::tensor(points).view({count, 3}), {}, 1.0);
-  // Of each voxel, its place in the grid.
-  const at::Tensor place = at::empty({count}, at::kLong);
-  place.index_put_({voxels.voxel_of_point}, at::tensor(places));
-  const at::Tensor features = Uniform({count, kIn}, -1, 1, random);
-  const at::Tensor weights = Uniform({27, kIn, kOut}, -1, 1, random);
-  const at::Tensor d_answer = Uniform({count, kOut}, -1, 1, random);
-
-  const at::Tensor leaf = Leaf(features, device, at::kFloat);
-  const at::Tensor weight_leaf = Leaf(weights, device, at::kFloat);
-  const at::Tensor answer = SparseConv(leaf, weight_leaf, voxels.grid->Submanifold(3));
-  answer.backward(d_answer.to(device));
-
-  const at::Tensor oracle = Leaf(features, c10::kCPU, at::kDouble);
-  const at::Tensor oracle_weights = Leaf(weights, c10::kCPU, at::kDouble);
-  const at::Tensor grid = at::zeros({int64_t{kSide} * kSide * kSide, kIn}, at::kDouble)
-                              .index_put({place}, oracle)
-                              .t()
-                              .reshape({1, kIn, kSide, kSide, kSide});
-  const at::Tensor kernel = oracle_weights.view({3, 3, 3, kIn, kOut}).permute({4, 3, 0, 1, 2});
-  const at::Tensor expected = at::conv3d(grid, kernel, {}, 1, 1)
-                                  .reshape({kOut, int64_t{kSide} * kSide * kSide})
-                                  .t()
-                                  .index_select(0, place);
-  expected.backward(d_answer.to(at::kDouble));
-  checks->Add("sparse convolution", 1e-4,
-              {{answer, expected},
-               {leaf.grad(), oracle.grad()},
-               {weight_leaf.grad(), oracle_weights.grad()}});
-}
-
-}  // namespace
-
-std::vector<KernelCheck> CheckKernels(const c10::Device& device) {
-  CheckKernelDevice(device, "kernel check");
+Checks CheckAll(const c10::Device& device) {
   const c10::AutoGradMode with_gradients(true);
   const Scene scene;
   Random random(21);
@@ -434,9 +325,18 @@ std::vector<KernelCheck> CheckKernels(const c10::Device& device) {
   CheckImageLoss(device, &random, &checks);
   CheckStep(scene, device, splats, &random, &checks);
   CheckLift(scene, device, splats, &random, &checks);
-  CheckScores(device, &random, &checks);
-  CheckSparseConv(device, &random, &checks);
-  return checks.list;
+  CheckFeatureKernels(device, &random, &checks);
+  return checks;
+}
+
+}  // namespace
+}  // namespace athanor::self_test
+
+namespace athanor {
+
+std::vector<KernelCheck> CheckKernels(const c10::Device& device) {
+  CheckKernelDevice(device, "kernel check");
+  return self_test::CheckAll(device).list;
 }
 
 }  // namespace athanor

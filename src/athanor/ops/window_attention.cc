@@ -26,6 +26,7 @@ WindowShape ShapeOf(const at::Tensor& queries, const WindowOptions& options) {
   shape.channels = static_cast<int>(queries.size(3) / options.heads);
   shape.window = options.window;
   shape.shift_rows = options.shift_rows, shape.shift_columns = options.shift_columns;
+  shape.offset_rows = options.offset_rows, shape.offset_columns = options.offset_columns;
   return shape;
 }
 
@@ -39,6 +40,10 @@ void CheckInputs(const at::Tensor& queries, const at::Tensor& keys_values,
   ATHANOR_CHECK(std::abs(options.shift_rows) < m && std::abs(options.shift_columns) < m,
                 "window attention: expected a shift of less than the window's ", m,
                 " pixels, found (", options.shift_rows, ", ", options.shift_columns, ")");
+  const auto is_offset = [m](int64_t pixels) { return pixels >= 0 && pixels < m; };
+  ATHANOR_CHECK(is_offset(options.offset_rows) && is_offset(options.offset_columns),
+                "window attention: expected an offset of 0 to ", m - 1, " pixels, found (",
+                options.offset_rows, ", ", options.offset_columns, ")");
   const at::ScalarType type = queries.scalar_type();
   ATHANOR_CHECK(type == at::kFloat || type == at::kBFloat16 || type == at::kDouble,
                 "window attention: expected queries of float32, bfloat16 or float64, found ", type);
@@ -84,8 +89,9 @@ struct WindowFunction : Function<WindowFunction> {
                             const at::Tensor& keys_values, const at::Tensor& bias_table,
                             const WindowOptions& options) {
     context->save_for_backward({queries, keys_values, bias_table});
-    context->saved_data["options"] = std::vector<int64_t>{
-        options.window, options.heads, options.shift_rows, options.shift_columns};
+    context->saved_data["options"] =
+        std::vector<int64_t>{options.window,        options.heads,       options.shift_rows,
+                             options.shift_columns, options.offset_rows, options.offset_columns};
     WindowForwardArgs args = ForwardArgs({queries, keys_values, bias_table}, options);
     const at::Tensor out = at::empty_like(queries);
     args.out = out.data_ptr();
@@ -103,6 +109,8 @@ struct WindowFunction : Function<WindowFunction> {
     options.window = static_cast<int>(kept[0]), options.heads = static_cast<int>(kept[1]);
     options.shift_rows = static_cast<int>(kept[2]);
     options.shift_columns = static_cast<int>(kept[3]);
+    options.offset_rows = static_cast<int>(kept[4]);
+    options.offset_columns = static_cast<int>(kept[5]);
     const at::Tensor d_out = gradients[0].to(saved[0].scalar_type()).contiguous();
     const at::Tensor d_queries = at::empty_like(saved[0]);
     const bool all_met = options.shift_rows == 0 && options.shift_columns == 0;

@@ -21,11 +21,13 @@ std::vector<at::Tensor> Windows(const at::Tensor& map, int64_t n, const WindowOp
 }
 
 // Whether the keys' row (or column) that a roll by -shift brings to each place is one of the map's
-// `size` and did not come around from the other side.
-at::Tensor Present(int64_t size, int64_t padded, int64_t shift) {
+// `size`, which lie behind `offset` others, and did not come around from the other side.
+at::Tensor Present(int64_t size, int64_t padded, int64_t shift, int64_t offset) {
   const at::Tensor places = at::arange(padded, at::kLong);
   const at::Tensor rolled = places.roll({-shift}, {0});
-  return rolled.lt(size).logical_and(rolled.eq(places + shift));
+  return rolled.ge(offset)
+      .logical_and(rolled.lt(offset + size))
+      .logical_and(rolled.eq(places + shift));
 }
 
 // Into the table of one head, for each pair of places in a window: [M * M,M * M].
@@ -40,16 +42,19 @@ at::Tensor TableIndex(int64_t m) {
 at::Tensor WindowAttentionReference(const at::Tensor& queries, const at::Tensor& keys_values,
                                     const at::Tensor& bias_table, const WindowOptions& options) {
   const int64_t m = options.window, rows = queries.size(1), columns = queries.size(2);
-  const int64_t padded_rows = (rows + m - 1) / m * m, padded_columns = (columns + m - 1) / m * m;
-  const std::vector<int64_t> padding = {0, 0, 0, padded_columns - columns, 0, padded_rows - rows};
+  const int64_t above = options.offset_rows, left = options.offset_columns;
+  const int64_t padded_rows = (above + rows + m - 1) / m * m;
+  const int64_t padded_columns = (left + columns + m - 1) / m * m;
+  const std::vector<int64_t> padding = {
+      0, 0, left, padded_columns - columns - left, above, padded_rows - rows - above};
   const at::Tensor q = Windows(at::constant_pad_nd(queries, padding).contiguous(), 1, options)[0];
   const at::Tensor rolled = at::constant_pad_nd(keys_values, padding)
                                 .roll({-options.shift_rows, -options.shift_columns}, {1, 2});
   const std::vector<at::Tensor> kv = Windows(rolled.contiguous(), 2, options);
   const at::Tensor present =
-      Present(rows, padded_rows, options.shift_rows)
+      Present(rows, padded_rows, options.shift_rows, above)
           .view({padded_rows / m, 1, 1, m, 1})
-          .logical_and(Present(columns, padded_columns, options.shift_columns)
+          .logical_and(Present(columns, padded_columns, options.shift_columns, left)
                            .view({1, padded_columns / m, 1, 1, m}))
           .flatten(3)
           .unsqueeze(2)
@@ -69,8 +74,8 @@ at::Tensor WindowAttentionReference(const at::Tensor& queries, const at::Tensor&
   return out.view({out.size(0), out.size(1), out.size(2), out.size(3), m, m, out.size(5)})
       .permute({0, 1, 4, 2, 5, 3, 6})
       .reshape({queries.size(0), padded_rows, padded_columns, queries.size(3)})
-      .slice(1, 0, rows)
-      .slice(2, 0, columns)
+      .slice(1, above, above + rows)
+      .slice(2, left, left + columns)
       .contiguous();
 }
 

@@ -17,32 +17,40 @@ using ::testing::HasSubstr;
 struct Case {
   int64_t maps, rows, columns;
   int window, heads, head_channels, shift_rows, shift_columns;
+  int offset_rows = 0, offset_columns = 0;
 
-  WindowOptions options() const { return {window, heads, shift_rows, shift_columns}; }
+  WindowOptions options() const {
+    return {window, heads, shift_rows, shift_columns, offset_rows, offset_columns};
+  }
 };
 
 std::vector<Case> Cases() {
   return {
-      {1, 12, 12, 6, 8, 16, 0, 0},    // whole windows
-      {1, 12, 18, 6, 8, 16, 3, 3},    // shifted
-      {2, 13, 17, 6, 2, 16, 3, 3},    // padded; the last row of windows has no keys
-      {1, 16, 12, 4, 4, 16, 2, 2},    //
-      {3, 9, 10, 4, 1, 32, 2, 1},     //
-      {1, 15, 8, 5, 3, 8, 2, 2},      //
-      {1, 7, 14, 7, 4, 32, 3, 3},     // one row of windows
-      {1, 20, 9, 7, 2, 12, 0, 3},     // shifted along one axis
-      {1, 17, 16, 8, 2, 8, 4, 4},     //
-      {2, 10, 11, 6, 2, 20, -3, -2},  // shifted up and left
-      {1, 5, 3, 8, 2, 8, 4, 0},       // a map smaller than a window
-      {1, 1, 1, 4, 1, 4, 0, 0},       //
-      {1, 3, 2, 1, 2, 4, 0, 0},       // windows of one pixel
-      {1, 33, 16, 16, 1, 64, 8, 8},   // the largest
+      {1, 12, 12, 6, 8, 16, 0, 0},        // whole windows
+      {1, 12, 18, 6, 8, 16, 3, 3},        // shifted
+      {2, 13, 17, 6, 2, 16, 3, 3},        // padded; the last row of windows has no keys
+      {1, 16, 12, 4, 4, 16, 2, 2},        //
+      {3, 9, 10, 4, 1, 32, 2, 1},         //
+      {1, 15, 8, 5, 3, 8, 2, 2},          //
+      {1, 7, 14, 7, 4, 32, 3, 3},         // one row of windows
+      {1, 20, 9, 7, 2, 12, 0, 3},         // shifted along one axis
+      {1, 17, 16, 8, 2, 8, 4, 4},         //
+      {2, 10, 11, 6, 2, 20, -3, -2},      // shifted up and left
+      {1, 5, 3, 8, 2, 8, 4, 0},           // a map smaller than a window
+      {1, 1, 1, 4, 1, 4, 0, 0},           //
+      {1, 3, 2, 1, 2, 4, 0, 0},           // windows of one pixel
+      {1, 33, 16, 16, 1, 64, 8, 8},       // the largest
+      {2, 14, 21, 7, 2, 8, 0, 0, 4, 4},   // Swin's shift by 3
+      {1, 13, 10, 6, 2, 4, 0, 0, 1, 5},   //
+      {1, 12, 12, 6, 2, 8, 3, -2, 3, 2},  // both
+      {1, 3, 5, 8, 1, 8, 0, 0, 7, 4},     // four windows meet in a map smaller than one
   };
 }
 
 std::string NameOf(const Case& c) {
   return StrCat(c.maps, "x", c.rows, "x", c.columns, " window ", c.window, " heads ", c.heads, "x",
-                c.head_channels, " shift ", c.shift_rows, ",", c.shift_columns);
+                c.head_channels, " shift ", c.shift_rows, ",", c.shift_columns, " offset ",
+                c.offset_rows, ",", c.offset_columns);
 }
 
 struct Inputs {
@@ -66,8 +74,11 @@ at::Tensor Attend(const Inputs& in, const Case& c) {
 // Whether the query at (row, column) meets the key at (key_row, key_column): the key lies in the
 // query's window moved by the shift.
 bool Meets(const Case& c, int64_t row, int64_t column, int64_t key_row, int64_t key_column) {
-  const int64_t r = key_row - (row / c.window * c.window + c.shift_rows);
-  const int64_t k = key_column - (column / c.window * c.window + c.shift_columns);
+  const auto corner = [&c](int64_t place, int64_t offset) {
+    return (place + offset) / c.window * c.window - offset;
+  };
+  const int64_t r = key_row - (corner(row, c.offset_rows) + c.shift_rows);
+  const int64_t k = key_column - (corner(column, c.offset_columns) + c.shift_columns);
   return r >= 0 && r < c.window && k >= 0 && k < c.window;
 }
 
@@ -142,7 +153,8 @@ TEST(WindowAttention, GradientsAreThoseOfPlainTensors) {
 
 // Kernel against differences of the loop in double precision, which shares nothing with it.
 TEST(WindowAttention, GradientsAreFiniteDifferences) {
-  for (const Case& c : {Case{1, 5, 7, 4, 2, 8, 2, 2}, Case{1, 4, 4, 4, 1, 4, -1, 3}}) {
+  for (const Case& c : {Case{1, 5, 7, 4, 2, 8, 2, 2}, Case{1, 4, 4, 4, 1, 4, -1, 3},
+                        Case{1, 6, 5, 4, 2, 4, 0, 0, 2, 1}}) {
     SCOPED_TRACE(NameOf(c));
     const auto gradients = Gradients(Make(c, at::kFloat), c);
     const Inputs in = Make(c, at::kDouble);
@@ -287,6 +299,8 @@ TEST(WindowAttention, BadInputsAreOneLine) {
   EXPECT_THAT(error(in.queries, in.keys_values, in.table, options), OneLine("1 to 16", "17"));
   options = good, options.shift_rows = 6;
   EXPECT_THAT(error(in.queries, in.keys_values, in.table, options), OneLine("6 pixels", "(6, 3)"));
+  options = good, options.offset_columns = 6;
+  EXPECT_THAT(error(in.queries, in.keys_values, in.table, options), OneLine("0 to 5", "(0, 6)"));
   options = good, options.heads = 3;
   EXPECT_THAT(error(in.queries, in.keys_values, in.table, options), OneLine("3 heads", "16"));
   options = good, options.heads = 8;

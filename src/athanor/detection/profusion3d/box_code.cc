@@ -11,7 +11,7 @@
 namespace athanor {
 namespace {
 
-constexpr double kEnd = 1e-5, kLogSize = 5;
+constexpr double kLogSize = 5;
 
 // The low corner and the extent of the grid's range, [3] each, of the type of `like`.
 std::pair<at::Tensor, at::Tensor> RangeOf(const BevGrid& grid, const at::Tensor& like) {
@@ -32,8 +32,6 @@ at::Tensor DenormalizePoints(const at::Tensor& normalized, const BevGrid& grid) 
   const auto [low, extent] = RangeOf(grid, normalized);
   return low + normalized * extent;
 }
-
-at::Tensor InverseSigmoid(const at::Tensor& x) { return at::logit(x, kEnd); }
 
 at::Tensor EncodeBoxes(const at::Tensor& boxes) {
   ATHANOR_CHECK(boxes.dim() == 2 && boxes.size(1) == kBoxColumns, "boxes: expected [B,",
@@ -76,7 +74,9 @@ at::Tensor CodeOfHead(const at::Tensor& head, const at::Tensor& anchors, const B
                 anchors.sizes());
   const auto part = [&](int64_t begin, int64_t end) { return head.slice(-1, begin, end); };
   const at::Tensor offset = at::cat({part(0, 2), part(4, 5)}, -1);
-  const at::Tensor centre = DenormalizePoints(at::sigmoid(InverseSigmoid(anchors) + offset), grid);
+  const auto [low, extent] = RangeOf(grid, anchors);
+  const at::Tensor centre = at::minimum(
+      at::maximum(DenormalizePoints(anchors, grid) + kOffsetUnit_m * offset, low), low + extent);
   return at::cat({centre.slice(-1, 0, 2), part(2, 4), centre.slice(-1, 2, 3), part(5, 10)}, -1);
 }
 

@@ -23,8 +23,10 @@ inline constexpr int kBoxCode = 10;
 at::Tensor NormalizePoints(const at::Tensor& points_m, const BevGrid& grid);
 at::Tensor DenormalizePoints(const at::Tensor& normalized, const BevGrid& grid);
 
-// Of numbers in 0..1, kept 1e-5 away from both ends.
-at::Tensor InverseSigmoid(const at::Tensor& x);
+// How far an offset of 1 that a head says takes a box from its anchor. CMT and PETR add offsets
+// before a sigmoid over the range: there 1 is 25 m in the middle of it and little at the edges,
+// which takes long to learn.
+inline constexpr double kOffsetUnit_m = 2;
 
 // [B,9], the columns of DetectionSample::boxes, to [B,10]. A velocity that is NaN stays so. Throws
 // Error (which box, what it is) for any other number that is not finite and a size that is not

@@ -57,10 +57,10 @@ TEST(BoxCode, HeadsSayPlacesWithinTheRange) {
   // The numbers that take an anchor to any box within the range.
   const at::Tensor truth = RandomBoxes(50, 2);
   head = EncodeBoxes(truth);
-  const at::Tensor logits =
-      InverseSigmoid(NormalizePoints(truth.slice(1, 0, 3), grid)) - InverseSigmoid(anchors);
-  head.select(1, 0).copy_(logits.select(1, 0)), head.select(1, 1).copy_(logits.select(1, 1));
-  head.select(1, 4).copy_(logits.select(1, 2));
+  const at::Tensor offsets =
+      (truth.slice(1, 0, 3) - DenormalizePoints(anchors, grid)) / kOffsetUnit_m;
+  head.select(1, 0).copy_(offsets.select(1, 0)), head.select(1, 1).copy_(offsets.select(1, 1));
+  head.select(1, 4).copy_(offsets.select(1, 2));
   EXPECT_TRUE(at::allclose(DecodeBoxes(CodeOfHead(head, anchors, grid)), truth, 1e-9, 1e-9));
   // Whatever a head says lies within the range, and is finite.
   boxes = DecodeBoxes(CodeOfHead(1e4 * at::randn({50, 10}, at::kDouble), anchors, grid));

@@ -7,19 +7,23 @@
 #include "athanor/base/error.h"
 
 namespace athanor {
-
 CameraEncoder::CameraEncoder(const LayerScope& scope, const CameraEncoderOptions& options)
     : options_(options) {
-  const size_t stages = options.channels.size();
-  ATHANOR_CHECK(stages > 0 && options.blocks.size() == stages,
-                "camera encoder: expected channels and blocks of the same stages, found ", stages,
-                " and ", options.blocks.size());
-  ATHANOR_CHECK(options.stride >= 2 && options.stride <= 1 << stages &&
+  if (options.swin) {
+    swin_.emplace(scope / "swin", *options.swin);
+  } else {
+    ATHANOR_CHECK(!options.channels.empty() && options.blocks.size() == options.channels.size(),
+                  "camera encoder: expected channels and blocks of the same stages, found ",
+                  options.channels.size(), " and ", options.blocks.size());
+  }
+  const int last = stages() - 1;
+  ATHANOR_CHECK(options.stride >= StrideOf(0) && options.stride <= StrideOf(last) &&
+                    options.stride % StrideOf(0) == 0 &&
                     (options.stride & (options.stride - 1)) == 0,
-                "camera encoder: expected a stride of 2, 4, ... ", 1 << stages, ", found ",
-                options.stride);
+                "camera encoder: expected a stride of ", StrideOf(0), ", ", 2 * StrideOf(0),
+                ", ... ", StrideOf(last), ", found ", options.stride);
   int64_t in = 3;
-  for (size_t s = 0; s < stages; ++s) {
+  for (int s = 0; s <= last && !swin_; ++s) {
     const LayerScope stage = scope / ("stage" + std::to_string(s));
     const int64_t out = options.channels[s];
     down_.emplace_back(stage / "down", in, out, Convolution2d::Options{.stride = 2});
@@ -34,22 +38,35 @@ CameraEncoder::CameraEncoder(const LayerScope& scope, const CameraEncoderOptions
     }
     in = out;
   }
-  for (int s = static_cast<int>(stages) - 1; (2 << s) >= options.stride; --s) {
-    const std::string level = std::to_string(2 << s);
-    laterals_.emplace_back(scope / ("lateral" + level), options.channels[s], options.width,
+  for (int s = last; s >= 0 && StrideOf(s) >= options.stride; --s) {
+    const std::string level = std::to_string(StrideOf(s));
+    laterals_.emplace_back(scope / ("lateral" + level),
+                           swin_ ? options.swin->channels(s) : options.channels[s], options.width,
                            Convolution2d::Options{.kernel = 1});
-    if (s < static_cast<int>(stages) - 1) {
+    if (s < last) {
       smooth_.emplace_back(scope / ("smooth" + level), options.width, options.width);
     }
   }
 }
 
-at::Tensor CameraEncoder::Forward(const at::Tensor& images, bool training, bool bfloat16) const {
-  const int64_t side = int64_t{1} << options_.channels.size();
-  ATHANOR_CHECK(images.dim() == 4 && images.size(1) == 3 && images.size(2) % side == 0 &&
-                    images.size(3) % side == 0 && images.scalar_type() == at::kByte,
-                "camera encoder: expected pictures [C,3,H,W] of bytes with sides of multiples of ",
-                side, ", found ", StrCat(images.sizes()));
+int CameraEncoder::stages() const {
+  return options_.swin ? options_.swin->stages() : static_cast<int>(options_.channels.size());
+}
+
+int CameraEncoder::StrideOf(int stage) const {
+  return options_.swin ? options_.swin->stride(stage) : 2 << stage;
+}
+
+std::vector<at::Tensor> CameraEncoder::Stages(const at::Tensor& images, bool training,
+                                              bool bfloat16, at::Generator* drop_path) const {
+  if (swin_) {
+    const auto channels = [](const double(&values)[3]) {
+      return at::tensor(at::ArrayRef<double>(values), at::kFloat).view({3, 1, 1});
+    };
+    const at::Tensor x = (images.to(at::kFloat) - channels(kImageNetMean).to(images.device())) /
+                         channels(kImageNetDeviation).to(images.device());
+    return swin_->Forward(x.to(bfloat16 ? at::kBFloat16 : at::kFloat), drop_path);
+  }
   at::Tensor x = ((images.to(at::kFloat) - kPixelMean) / kPixelDeviation)
                      .to(bfloat16 ? at::kBFloat16 : at::kFloat)
                      .contiguous(at::MemoryFormat::ChannelsLast);
@@ -61,6 +78,17 @@ at::Tensor CameraEncoder::Forward(const at::Tensor& images, bool training, bool 
     }
     levels.push_back(x);
   }
+  return levels;
+}
+
+at::Tensor CameraEncoder::Forward(const at::Tensor& images, bool training, bool bfloat16,
+                                  at::Generator* drop_path) const {
+  const int64_t side = StrideOf(stages() - 1);
+  ATHANOR_CHECK(images.dim() == 4 && images.size(1) == 3 && images.size(2) % side == 0 &&
+                    images.size(3) % side == 0 && images.scalar_type() == at::kByte,
+                "camera encoder: expected pictures [C,3,H,W] of bytes with sides of multiples of ",
+                side, ", found ", StrCat(images.sizes()));
+  const std::vector<at::Tensor> levels = Stages(images, training, bfloat16, drop_path);
   size_t s = levels.size() - 1;
   at::Tensor top = at::relu(laterals_[0].Forward(levels[s], training));
   for (size_t k = 1; k < laterals_.size(); ++k) {

@@ -123,14 +123,29 @@ std::vector<LayerOutputs> QueryDecoder::Forward(const DecoderInputs& inputs,
   const FeatureSet bev = BevFeatures(inputs), images = ImageFeatures(inputs);
   QuerySet first;
   first.anchors = queries_.Anchors();
+  at::Tensor content;  // beside positions; undefined: nothing
+  if (inputs.proposals.defined()) {
+    const int64_t count = inputs.proposals.size(0), rest = options_.queries - count;
+    ATHANOR_CHECK(rest >= 0, "decoder: expected at most ", options_.queries, " proposals, found ",
+                  count);
+    first.anchors = at::cat({inputs.proposals, first.anchors.slice(0, count)});
+    content =
+        at::cat({inputs.proposal_content, at::zeros({rest, options_.layers.width}, at::kFloat)});
+  }
   at::Tensor groups;
   if (denoising.size() > 0) {
     first.anchors = at::cat({first.anchors, denoising.anchors});
     groups = at::cat({at::full({options_.queries}, -1, at::kLong), denoising.groups});
     first.allowed = GroupMask(groups);
+    if (content.defined()) {
+      content =
+          at::cat({content, inputs.denoising_content.defined()
+                                ? inputs.denoising_content
+                                : at::zeros({denoising.size(), content.size(1)}, at::kFloat)});
+    }
   }
   first.position = queries_.Embed(first.anchors);
-  first.content = first.position;
+  first.content = content.defined() ? first.position + content : first.position;
 
   std::vector<LayerOutputs> outputs;
   if (options_.view_agnostic) {

@@ -44,6 +44,10 @@ struct DecoderInputs {
   at::Tensor camera_from_ego, intrinsics;
   at::Tensor has_camera;    // undefined: all are there
   double image_stride = 8;  // image pixels per pixel of `images`
+  // The first P queries, when they do not begin at learnt places: [P,3] in 0..1, and what they hold
+  // beside their position, [P,width].
+  at::Tensor proposals, proposal_content;
+  at::Tensor denoising_content;  // [D,width], of the denoising queries; undefined: nothing
 };
 
 struct LayerOutputs {

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <chrono>
+#include <map>
 
 #include "athanor/base/error.h"
 
@@ -41,6 +42,7 @@ CameraEncoderOptions CameraOptions(const DetectorOptions& o) {
   CameraEncoderOptions camera;
   camera.channels = o.CameraChannels();
   camera.blocks = o.CameraBlocks();
+  if (o.camera_backbone == "swin") camera.swin = o.Swin();
   camera.stride = o.camera_stride;
   camera.width = o.width;
   return camera;
@@ -73,6 +75,14 @@ DecoderOptions DecoderOptionsOf(const DetectorOptions& o) {
   return decoder;
 }
 
+// Of anchors [N,3] in 0..1, the cells of a map: [N] i64, row * columns + column.
+at::Tensor CellsOf(const at::Tensor& anchors, int64_t rows, int64_t columns) {
+  const auto along = [&](int64_t axis, int64_t size) {
+    return (anchors.select(1, axis) * size).to(at::kLong).clamp(0, size - 1);
+  };
+  return along(1, rows) * columns + along(0, columns);
+}
+
 bool HasAnyCamera(const DetectionSample& sample) {
   return sample.has_camera.defined() && sample.has_camera.numel() > 0 &&
          sample.has_camera.any().item<bool>();
@@ -97,6 +107,13 @@ Detector::Detector(const DetectorOptions& options, uint64_t seed)
                 "detector: expected a LiDAR or cameras to look at, found neither");
   ATHANOR_CHECK(options.depth_low_m < options.depth_high_m, "detector: expected depth-low below ",
                 "depth-high, found ", options.depth_low_m, " and ", options.depth_high_m);
+  ATHANOR_CHECK(options.proposals <= options.queries, "detector: expected at most ",
+                options.queries, " proposals, the number of queries, found ", options.proposals);
+  if (options.proposals > 0) {
+    heat_.emplace(scope_ / "heat", options.width);
+    place_ = Linear(scope_ / "proposal_place", options.width, options.width);
+    name_ = Linear(scope_ / "proposal_class", kNumDetectionClasses, options.width, false);
+  }
   if (options.fuse_pv) fuse_pv_.emplace(scope_ / "fuse_pv", FusionOptions(options));
 }
 
@@ -128,7 +145,7 @@ ViewMaps Detector::Encode(const DetectionSample& sample, const DetectorPass& pas
     clock.Add(&DetectorTimes::lidar);
   }
   if (with_cameras) {
-    camera_pv = camera_.Forward(sample.images, pass.training, pass.bfloat16);
+    camera_pv = camera_.Forward(sample.images, pass.training, pass.bfloat16, pass.dropout);
     clock.Add(&DetectorTimes::cameras);
     const CameraRig rig = RigOf(sample);
     const PvGrid pv = {camera_pv.size(2), camera_pv.size(3), camera_.stride()};
@@ -154,18 +171,37 @@ ViewMaps Detector::Encode(const DetectionSample& sample, const DetectorPass& pas
   return maps;
 }
 
-std::vector<LayerOutputs> Detector::Forward(const DetectionSample& sample,
-                                            const DetectorPass& pass) const {
+DetectorOutputs Detector::Forward(const DetectionSample& sample, const DetectorPass& pass) const {
   const ViewMaps maps = Encode(sample, pass);
   StageClock clock(times_);
+  DetectorOutputs outputs;
   DecoderInputs inputs;
   inputs.bev = maps.bev;
+  if (maps.bev.defined() && options_.bev_pool > 1) {
+    inputs.bev = at::avg_pool2d(maps.bev.unsqueeze(0), {options_.bev_pool, options_.bev_pool}, {},
+                                {0, 0}, /*ceil_mode=*/true, /*count_include_pad=*/false)
+                     .squeeze(0);
+  }
   inputs.images = maps.pv;
   inputs.camera_from_ego = sample.camera_from_ego;
   inputs.intrinsics = sample.intrinsics;
   inputs.has_camera = sample.has_camera;
   inputs.image_stride = camera_.stride();
-  std::vector<LayerOutputs> outputs = decoder_.Forward(inputs, pass.denoising, pass.dropout);
+  if (heat_ && maps.bev.defined()) {
+    outputs.heat = heat_->Forward(maps.bev, pass.training);
+    const HeatPeaks peaks = FindPeaks(outputs.heat, options_.proposals);
+    const at::Tensor cells = maps.bev.flatten(1).t();
+    inputs.proposals = peaks.anchors;
+    inputs.proposal_content =
+        place_.Forward(cells.index_select(0, peaks.cells)) +
+        name_.Forward(at::one_hot(peaks.labels, kNumDetectionClasses).to(cells.scalar_type()));
+    if (pass.denoising.size() > 0) {
+      inputs.denoising_content = place_.Forward(cells.index_select(
+          0, CellsOf(pass.denoising.anchors, maps.bev.size(1), maps.bev.size(2))));
+    }
+    clock.Add(&DetectorTimes::heat);
+  }
+  outputs.layers = decoder_.Forward(inputs, pass.denoising, pass.dropout);
   clock.Add(&DetectorTimes::decoder);
   return outputs;
 }
@@ -175,9 +211,9 @@ std::vector<Detection> Detector::Detect(const DetectionSample& sample,
   const at::NoGradGuard no_grad;
   DetectorPass pass;
   pass.bfloat16 = bfloat16;
-  const std::vector<LayerOutputs> outputs = Forward(sample, pass);
+  const DetectorOutputs outputs = Forward(sample, pass);
   StageClock clock(times_);
-  std::vector<Detection> detections = ReadDetections(outputs.back().queries, options);
+  std::vector<Detection> detections = ReadDetections(outputs.layers.back().queries, options);
   clock.Add(&DetectorTimes::boxes);
   return detections;
 }
@@ -203,6 +239,23 @@ std::unique_ptr<Detector> Detector::FromSafeTensors(const SafeTensors& file,
   auto detector = std::make_unique<Detector>(options, 0);
   detector->parameters_.Load("", file, where);
   return detector;
+}
+
+SafeTensors Detector::ExportOf(const SafeTensors& file, const std::string& where,
+                               const std::string& precision) {
+  const auto detector = FromSafeTensors(file, where);
+  const std::map<std::string, at::Tensor> there(file.tensors.begin(), file.tensors.end());
+  SafeTensors result = detector->ToSafeTensors();
+  const at::ScalarType type = precision == "float16"    ? at::kHalf
+                              : precision == "bfloat16" ? at::kBFloat16
+                                                        : at::kFloat;
+  for (auto& [name, tensor] : result.tensors) {
+    if (const auto average = there.find("average." + name); average != there.end()) {
+      tensor = average->second;
+    }
+    if (tensor.is_floating_point()) tensor = tensor.to(type);
+  }
+  return result;
 }
 
 }  // namespace athanor

@@ -2,10 +2,10 @@
 // re-implementation from the text of Mohan, Cattaneo, Drews and Valada, "Progressive Multi-Modal
 // Fusion for Robust 3D Object Detection", CoRL 2024 (arXiv 2410.07475); no code of it is public.
 //
-//   LiDAR -> bird's-eye view (BEV) ----> fused with what cameras see, in BEV ------\
-//                    |       ^                                                      decoder ->
-//                    boxes v       |                                                     /
-//   cameras -> perspective view (PV) --> fused with what the LiDAR sees, in PV ---/
+//   LiDAR --> bird's-eye view (BEV) ---> fused with what cameras see, in BEV ---.
+//                |        ^                                                      decoder --> boxes
+//                v        |                                                      |
+//   cameras -> perspective view (PV) --> fused with what the LiDAR sees, in PV --'
 #pragma once
 
 #include <memory>
@@ -16,6 +16,7 @@
 #include "athanor/detection/profusion3d/camera_encoder.h"
 #include "athanor/detection/profusion3d/decoder.h"
 #include "athanor/detection/profusion3d/detector_options.h"
+#include "athanor/detection/profusion3d/heat_map.h"
 #include "athanor/detection/profusion3d/intra_inter_fusion.h"
 #include "athanor/detection/profusion3d/lidar_encoder.h"
 #include "athanor/detection/profusion3d/predictions.h"
@@ -28,9 +29,9 @@ namespace athanor {
 // How a pass runs.
 struct DetectorPass {
   bool training = false;  // batch statistics, which the running ones follow
-  bool bfloat16 = false;  // convolutions of the cameras and of the voxels compute in bfloat16
+  bool bfloat16 = false;  // networks of the cameras and of the voxels compute in bfloat16
   DenoisingQueries denoising;
-  at::Generator* dropout = nullptr;  // null: nothing is dropped
+  at::Generator* dropout = nullptr;  // of the decoder, and of paths; null: nothing is dropped
 };
 
 // Maps of both views; undefined where no sensor says anything.
@@ -39,10 +40,18 @@ struct ViewMaps {
   at::Tensor pv;   // [C,width,h,w]
 };
 
+struct DetectorOutputs {
+  std::vector<LayerOutputs> layers;  // of the decoder, the final ones last
+  at::Tensor heat;                   // [10,rows,columns], logits of HeatHead; undefined without it
+};
+
 // Seconds of the stages of passes, added up.
 struct DetectorTimes {
-  double voxels = 0, lidar = 0, cameras = 0, mappings = 0, fusion = 0, decoder = 0, boxes = 0;
-  double total() const { return voxels + lidar + cameras + mappings + fusion + decoder + boxes; }
+  double voxels = 0, lidar = 0, cameras = 0, mappings = 0, fusion = 0, heat = 0, decoder = 0,
+         boxes = 0;
+  double total() const {
+    return voxels + lidar + cameras + mappings + fusion + heat + decoder + boxes;
+  }
 };
 
 class Detector {
@@ -61,8 +70,7 @@ class Detector {
   // is replaced by what was learned for its absence. Throws Error (sample) for shapes other than
   // the options'.
   ViewMaps Encode(const DetectionSample& sample, const DetectorPass& pass) const;
-  // After each layer of the decoder.
-  std::vector<LayerOutputs> Forward(const DetectionSample& sample, const DetectorPass& pass) const;
+  DetectorOutputs Forward(const DetectionSample& sample, const DetectorPass& pass) const;
   // The objects of a sample, best first. Without gradients.
   std::vector<Detection> Detect(const DetectionSample& sample, const PredictionOptions& options,
                                 bool bfloat16 = false) const;
@@ -75,6 +83,10 @@ class Detector {
   // Throws Error, naming `where`, for a file of something else, or damaged.
   static std::unique_ptr<Detector> FromSafeTensors(const SafeTensors& file,
                                                    const std::string& where);
+  // What FromSafeTensors takes, out of weights or a checkpoint of a training, of which it is the
+  // averages; floating-point numbers as "float32", "float16" or "bfloat16".
+  static SafeTensors ExportOf(const SafeTensors& file, const std::string& where,
+                              const std::string& precision);
 
  private:
   CameraRig RigOf(const DetectionSample& sample) const;
@@ -91,6 +103,8 @@ class Detector {
   Convolution2d fold_;             // of the lifted volume, its height folded into channels
   IntraInterFusion fuse_bev_;
   std::optional<IntraInterFusion> fuse_pv_;
+  std::optional<HeatHead> heat_;
+  Linear place_, name_;  // what a proposal holds: of the map where it is, and of its class
   QueryDecoder decoder_;
   DetectorTimes* times_ = nullptr;
 };

@@ -51,6 +51,17 @@ std::vector<int> DetectorOptions::CameraBlocks() const {
   return {blocks.begin(), blocks.end()};
 }
 
+SwinOptions DetectorOptions::Swin() const {
+  const std::vector<int64_t> depths = ReadList(swin_depths, "swin-depths", 1);
+  const std::vector<int64_t> heads = ReadList(swin_heads, "swin-heads", 1);
+  SwinOptions swin;
+  swin.embed = swin_embed;
+  swin.depths = {depths.begin(), depths.end()};
+  swin.heads = {heads.begin(), heads.end()};
+  swin.window = swin_window;
+  return swin;
+}
+
 OptionList Describe(DetectorOptions& o) {
   OptionList list;
   list.Add("image-width", &o.image_width_px, "of pictures as the network sees them, pixels",
@@ -75,8 +86,17 @@ OptionList Describe(DetectorOptions& o) {
   list.Add("lidar-blocks", &o.lidar_blocks, "residual blocks per stage", {.min = 0, .max = 16});
   list.Add("bev-layers", &o.bev_layers, "dense convolutions of the LiDAR's map",
            {.min = 0, .max = 32});
-  list.Add("camera-channels", &o.camera_channels, "of the camera network, at strides 2, 4, 8 ...");
-  list.Add("camera-blocks", &o.camera_blocks, "residual blocks at each stride");
+  list.Add("camera-backbone", &o.camera_backbone,
+           "the camera network: a residual network of convolutions, or a Swin Transformer",
+           {.choices = {"conv", "swin"}});
+  list.Add("camera-channels", &o.camera_channels, "conv: channels at strides 2, 4, 8 ...");
+  list.Add("camera-blocks", &o.camera_blocks, "conv: residual blocks at each stride");
+  list.Add("swin-embed", &o.swin_embed, "swin: channels at stride 4; they double at 8, 16 ...",
+           {.min = 4, .max = 1024});
+  list.Add("swin-depths", &o.swin_depths, "swin: blocks at strides 4, 8, 16 ...");
+  list.Add("swin-heads", &o.swin_heads, "swin: heads of attention at each stride");
+  list.Add("swin-window", &o.swin_window, "swin: side of the windows of attention",
+           {.min = 2, .max = 16});
   list.Add("camera-stride", &o.camera_stride, "of the cameras' maps, pixels",
            {.min = 2, .max = 64});
   list.Add("depth-low", &o.depth_low_m, "nearest depth that a camera pixel may have, metres",
@@ -92,7 +112,15 @@ OptionList Describe(DetectorOptions& o) {
   list.Add("fuse-pv", &o.fuse_pv, "fuse in the camera views too, not in the bird's-eye view alone");
   list.Add("window", &o.window, "side of the windows of attention", {.min = 2, .max = 16});
   list.Add("heads", &o.heads, "of attention", {.min = 1, .max = 64});
+  list.Add("bev-pool", &o.bev_pool,
+           "the decoder looks at means of so many by so many cells of the bird's-eye view",
+           {.min = 1, .max = 16});
   list.Add("queries", &o.queries, "objects that can be found, at most", {.min = 1, .max = 10000});
+  list.Add(
+      "proposals", &o.proposals,
+      "of them, those that begin where a heat map has its peaks; 0: all begin at learnt places, "
+      "as in the paper",
+      {.min = 0, .max = 10000});
   list.Add("decoder-hidden", &o.decoder_hidden, "width of the decoder's perceptrons",
            {.min = 8, .max = 16384});
   list.Add("view-layers", &o.view_layers, "decoder layers of each view", {.min = 0, .max = 16});
@@ -100,29 +128,6 @@ OptionList Describe(DetectorOptions& o) {
   list.Add("view-agnostic", &o.view_agnostic,
            "one decoder that sees both views at once (the paper's ablation)");
   return list;
-}
-
-DetectorOptions DetectorPreset(const std::string& name) {
-  DetectorOptions o;
-  if (name == "tiny") return o;
-  if (name == "small") {
-    o.sweeps = 10;
-    o.width = 128, o.lift_width = 64, o.heads = 8;
-    o.lidar_channels = "16,32,64,128", o.lidar_blocks = 2, o.bev_layers = 4;
-    o.camera_channels = "32,64,128,256,512", o.camera_blocks = "0,2,2,2,2", o.camera_stride = 8;
-    o.queries = 300, o.decoder_hidden = 512;
-    return o;
-  }
-  ATHANOR_CHECK(name == "paper", "detector: expected the preset tiny, small or paper, found '",
-                name, "'");
-  o.sweeps = 10;
-  o.range_m = 54, o.voxel_m = 0.075f;
-  o.width = 256, o.lift_width = 80, o.heads = 8, o.window = 6;
-  o.lidar_channels = "16,32,64,128", o.lidar_blocks = 2, o.bev_layers = 10;
-  o.camera_channels = "64,96,192,384,768", o.camera_blocks = "1,2,2,6,2", o.camera_stride = 8;
-  o.depths = 118, o.depth_high_m = 60, o.slices = 4;
-  o.queries = 900, o.decoder_hidden = 1024;
-  return o;
 }
 
 }  // namespace athanor

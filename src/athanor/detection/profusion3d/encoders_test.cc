@@ -1,5 +1,6 @@
 // The encoders of both sensors: shapes, what a place in the map depends on, gradients, bad input.
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -131,6 +132,38 @@ TEST(CameraEncoder, MapsHaveTheirStrideAndSeeOnlyTheirPicture) {
                 encoder.Forward(at::zeros({1, 3, 60, 96}, at::kByte), false);
               }),
               HasSubstr("multiples of 16"));
+}
+
+TEST(CameraEncoder, SwinTakesTheResidualNetworksPlace) {
+  Parameters parameters;
+  CameraEncoderOptions options;
+  options.swin.emplace();
+  options.swin->embed = 8, options.swin->window = 4;
+  options.swin->depths = {1, 2, 1}, options.swin->heads = {1, 2, 2};
+  options.stride = 8, options.width = 12;
+  const CameraEncoder encoder({&parameters, 2, "camera."}, options);
+  const at::Tensor images = at::randint(0, 256, {2, 3, 64, 96}, at::kByte);
+  const at::Tensor maps = encoder.Forward(images, false);
+  ASSERT_EQ(maps.sizes(), (std::vector<int64_t>{2, 12, 8, 12}));
+  const at::Tensor rounded = encoder.Forward(images, false, /*bfloat16=*/true);
+  EXPECT_LT((rounded - maps).abs().mean().item<float>(), 0.05f * maps.abs().mean().item<float>());
+  // Paths are left out where a generator says so, and not otherwise.
+  at::Generator generator = at::detail::createCPUGenerator(3);
+  EXPECT_FALSE(at::equal(encoder.Forward(images, false, false, &generator), maps));
+  EXPECT_TRUE(at::equal(encoder.Forward(images, false), maps));
+
+  const at::Tensor trained = encoder.Forward(images, true);
+  (trained * at::randn_like(trained)).sum().backward();
+  for (const auto& [name, tensor] : parameters.trained()) {
+    // The finest stage's own map is not looked at.
+    EXPECT_EQ(tensor.grad().defined(), name.find("stage0.out_norm") == std::string::npos) << name;
+  }
+  options.stride = 2;
+  EXPECT_THAT(ErrorOf([&] {
+                Parameters other;
+                CameraEncoder({&other, 2, "camera."}, options);
+              }),
+              HasSubstr("expected a stride of 4, 8, ... 16, found 2"));
 }
 
 }  // namespace

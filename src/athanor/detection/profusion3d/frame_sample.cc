@@ -10,6 +10,7 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/log.h"
+#include "athanor/detection/evaluation/nuscenes_eval.h"
 #include "athanor/detection/profusion3d/class_names.h"
 #include "athanor/detection/profusion3d/plain_tensor.h"
 #include "athanor/media/image.h"
@@ -216,7 +217,7 @@ FrameBoxes BoxesOfFrame(const Log& log, int frame, const FrameSampleOptions& opt
   const Rigid3 ego_from_world = moment.world_from_ego.Inverse();
   FrameBoxes result;
   std::vector<float> rows;
-  std::vector<int64_t> labels;
+  std::vector<int64_t> labels, attributes;
   for (size_t i = 0; i < moment.boxes.size(); ++i) {
     const LogBox& from = moment.boxes[i];
     const int label = DetectionClassOf(log.dataset, log.tracks.at(from.track).category);
@@ -230,13 +231,17 @@ FrameBoxes BoxesOfFrame(const Log& log, int frame, const FrameSampleOptions& opt
       rows.push_back(static_cast<float>(value));
     }
     labels.push_back(label);
+    attributes.push_back(from.attributes.size() == 1 ? FindNuscenesAttribute(from.attributes[0])
+                                                     : -1);
     result.index.push_back(static_cast<int>(i));
   }
   const auto count = static_cast<int64_t>(labels.size());
   result.boxes = at::empty({count, kBoxColumns}, at::kFloat);
   result.labels = at::empty({count}, at::kLong);
+  result.attributes = at::empty({count}, at::kLong);
   std::copy(rows.begin(), rows.end(), result.boxes.data_ptr<float>());
   std::copy(labels.begin(), labels.end(), result.labels.data_ptr<int64_t>());
+  std::copy(attributes.begin(), attributes.end(), result.attributes.data_ptr<int64_t>());
   return result;
 }
 
@@ -253,6 +258,7 @@ DetectionSample ReadFrameSample(const Log& log, int frame, const FrameSampleOpti
   FrameBoxes boxes = BoxesOfFrame(log, frame, options);
   sample.boxes = std::move(boxes.boxes);
   sample.labels = std::move(boxes.labels);
+  sample.attributes = std::move(boxes.attributes);
   ReadPoints(log, frame, options, &sample);
   ReadCameras(log, frame, options, windows, &sample);
   return sample;
@@ -286,6 +292,7 @@ void CutToRange(const FrameSampleOptions& options, DetectionSample* sample) {
   std::copy(inside.begin(), inside.end(), index.data_ptr<int64_t>());
   sample->boxes = boxes.index_select(0, index);
   sample->labels = sample->labels.index_select(0, index);
+  sample->attributes = sample->attributes.index_select(0, index);
 }
 
 DetectionSample MakeFrameSample(const Log& log, int frame, const FrameSampleOptions& options) {

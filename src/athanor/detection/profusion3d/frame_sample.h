@@ -63,11 +63,12 @@ void CutToRange(const FrameSampleOptions& options, DetectionSample* sample);
 // Both of the above: what the network sees when nothing is augmented.
 DetectionSample MakeFrameSample(const Log& log, int frame, const FrameSampleOptions& options);
 
-// Boxes and labels as in the sample, and where each stands in LogFrame::boxes, without reading a
-// file. Not cut to the range.
+// Boxes, labels and attributes as in the sample, and where each stands in LogFrame::boxes, without
+// reading a file. Not cut to the range.
 struct FrameBoxes {
   at::Tensor boxes;        // [B,9] f32
   at::Tensor labels;       // [B] i64
+  at::Tensor attributes;   // [B] i64, -1 unless the log says one that nuScenes has
   std::vector<int> index;  // [B]
 };
 FrameBoxes BoxesOfFrame(const Log& log, int frame, const FrameSampleOptions& options);

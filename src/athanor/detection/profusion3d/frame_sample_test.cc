@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "athanor/base/test_util.h"
+#include "athanor/detection/evaluation/nuscenes_eval.h"
 #include "athanor/detection/profusion3d/class_names.h"
 #include "athanor/detection/profusion3d/sample_test_util.h"
 
@@ -53,6 +54,37 @@ TEST(FrameSample, MovesPointsAndBoxesToTheEgoFrame) {
   const double rows[9] = {center.x(), center.y(), 1.6,          4.5,         1.9,
                           1.6,        0.1 - 0.5,  velocity.x(), velocity.y()};
   for (int i = 0; i < 9; ++i) EXPECT_NEAR(sample.boxes[0][i].item<float>(), rows[i], 1e-4) << i;
+}
+
+TEST(FrameSample, AttributesStayWithTheirBoxes) {
+  Log log = OpenTestLog(TestFolder("attributes"));
+  const LogBox car = log.frames[0].boxes[0];
+  log.frames[0].boxes.clear();
+  const auto add = [&](double x, int track, std::vector<std::string> attributes) {
+    LogBox box = car;
+    box.track = track;
+    box.box.frame_from_box.translation.x() = 100 + x;
+    box.attributes = std::move(attributes);
+    log.frames[0].boxes.push_back(box);
+  };
+  add(90, 0, {"vehicle.stopped"});  // out of range
+  add(20, 2, {"pedestrian.standing"});
+  add(12, 0, {"vehicle.flying"});
+  add(15, 1, {"pedestrian.moving"});  // a dog, which is no class
+  add(25, 0, {});
+  add(30, 0, {"vehicle.parked", "vehicle.moving"});
+  add(35, 0, {"vehicle.parked"});
+  const DetectionSample whole = ReadFrameSample(log, 0, SmallOptions());
+  ASSERT_EQ(whole.attributes.size(0), 6);
+  EXPECT_EQ(kNuscenesAttributeNames[whole.attributes[0].item<int64_t>()], "vehicle.stopped");
+  const DetectionSample sample = MakeFrameSample(log, 0, SmallOptions());
+  ASSERT_EQ(sample.attributes.size(0), 5);
+  for (const auto& [x, name] : std::vector<std::pair<double, std::string>>{
+           {20, "pedestrian.standing"}, {12, ""}, {25, ""}, {30, ""}, {35, "vehicle.parked"}}) {
+    const at::Tensor row = (sample.boxes.select(1, 0) - x).abs().argmin();
+    const auto attribute = sample.attributes[row.item<int64_t>()].item<int64_t>();
+    EXPECT_EQ(attribute, FindNuscenesAttribute(name)) << x;
+  }
 }
 
 TEST(FrameSample, EarlierSweepsFollowTheMotionOfTheCar) {

@@ -7,13 +7,14 @@
 #include <string_view>
 
 #include "athanor/base/error.h"
+#include "athanor/detection/profusion3d/attributes.h"
 #include "athanor/geometry/box3.h"
 
 namespace athanor {
 namespace {
 
 constexpr std::string_view kMagic = "ATHOBANK";
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr size_t kHeaderBytes = 16, kEntryBytes = 16, kFooterBytes = 24;
 constexpr int kJpegQuality = 92;
 
@@ -60,6 +61,7 @@ Image CutPatch(const at::Tensor& images, int64_t camera,
 std::string Pack(const BankObject& object) {
   std::string bytes;
   Append(object.box, &bytes);
+  Append(static_cast<int32_t>(object.attribute), &bytes);
   Append(static_cast<uint32_t>(object.points.size() / kPointColumns), &bytes);
   Append(static_cast<uint32_t>(object.patches.size()), &bytes);
   bytes.append(reinterpret_cast<const char*>(object.points.data()),
@@ -129,6 +131,7 @@ int ObjectBankWriter::AddFrame(const DetectionSample& sample) {
   for (int64_t b = 0; b < boxes.size(0); ++b) {
     BankObject object;
     object.label = static_cast<int>(sample.labels.data_ptr<int64_t>()[b]);
+    object.attribute = static_cast<int>(sample.attributes.data_ptr<int64_t>()[b]);
     const float* row = boxes.data_ptr<float>() + b * kBoxColumns;
     std::copy(row, row + kBoxColumns, object.box.begin());
     const Box3 box = BoxOf(object.box);
@@ -217,6 +220,10 @@ BankObject ObjectBank::Read(int label, int64_t index) const {
   BankObject object;
   object.label = label;
   object.box = bytes.Read<std::array<float, kBoxColumns>>("box");
+  object.attribute = bytes.Read<int32_t>("attribute");
+  ATHANOR_CHECK(object.attribute >= -1 && object.attribute < kNumAttributes, where,
+                ": expected an attribute below ", kNumAttributes, ", or -1, found ",
+                object.attribute);
   const auto points = bytes.Read<uint32_t>("number of points");
   const auto patches = bytes.Read<uint32_t>("number of patches");
   const std::string_view rows =

@@ -35,6 +35,7 @@ struct ObjectPatch {
 
 struct BankObject {
   int label = 0;
+  int attribute = -1;                       // as in DetectionSample::attributes
   std::array<float, kBoxColumns> box = {};  // a row of DetectionSample::boxes
   std::vector<float> points;                // [N,5], rows of DetectionSample::points
   std::vector<ObjectPatch> patches;

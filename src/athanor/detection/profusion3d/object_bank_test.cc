@@ -41,16 +41,18 @@ DetectionSample EmptyStreet(uint8_t grey = 60) {
   }
   sample.boxes = at::empty({0, kBoxColumns}, at::kFloat);
   sample.labels = at::empty({0}, at::kLong);
+  sample.attributes = at::empty({0}, at::kLong);
   return sample;
 }
 
 // Puts an object there: a box, painted in one colour, with `intensity` on its points.
 void AddObject(DetectionSample* sample, int label, const std::array<float, kBoxColumns>& row,
-               std::array<int, 3> rgb, float intensity) {
+               std::array<int, 3> rgb, float intensity, int attribute = -1) {
   at::Tensor box = at::empty({1, kBoxColumns}, at::kFloat);
   std::copy(row.begin(), row.end(), box.data_ptr<float>());
   sample->boxes = at::cat({sample->boxes, box});
   sample->labels = at::cat({sample->labels, at::full({1}, label, at::kLong)});
+  sample->attributes = at::cat({sample->attributes, at::full({1}, attribute, at::kLong)});
   for (int64_t i = 0; i < sample->points.size(0); ++i) {
     float* p = sample->points.data_ptr<float>() + i * kPointColumns;
     if (BoxOfRow(box[0]).Contains(Eigen::Vector3d(p[0], p[1], p[2]))) p[3] = intensity;
@@ -81,13 +83,14 @@ void ExpectColor(const std::array<int, 3>& found, const std::array<int, 3>& expe
 }
 
 constexpr std::array<float, kBoxColumns> kCar = {20, 2, 0.8f, 4.4f, 2, 1.6f, 0.3f, 5, 1};
+constexpr int kParked = 6;  // its attribute
 constexpr std::array<int, 3> kRed = {200, 30, 40}, kBlue = {20, 40, 220};
 
 // A bank of one car at kCar.
 fs::path OneCar(const std::string& name) {
   const fs::path path = TestFolder(name) / "objects.bank";
   DetectionSample street = EmptyStreet();
-  AddObject(&street, 0, kCar, kRed, 0.75f);
+  AddObject(&street, 0, kCar, kRed, 0.75f, kParked);
   ObjectBankWriter writer(path);
   EXPECT_EQ(writer.AddFrame(street), 1);
   writer.Finish();
@@ -106,6 +109,7 @@ TEST(ObjectBank, GivesBackWhatWasCutOut) {
   EXPECT_EQ(bank.count(1), 0);
   const BankObject car = bank.Read(0, 0);
   EXPECT_EQ(car.box, kCar);
+  EXPECT_EQ(car.attribute, kParked);
   DetectionSample street = EmptyStreet();
   AddObject(&street, 0, kCar, kRed, 0.75f);
   EXPECT_EQ(static_cast<int>(car.points.size()) / kPointColumns, CountPoints(street)[0]);
@@ -141,7 +145,7 @@ TEST(ObjectBank, RefusesDamagedFiles) {
   EXPECT_THAT(error(good.substr(0, good.size() - 9)), HasSubstr("or half of one"));
   std::string bad = good;
   bad[8] = 7;
-  EXPECT_THAT(error(bad), HasSubstr("expected a bank of version 1"));
+  EXPECT_THAT(error(bad), HasSubstr("expected a bank of version 2"));
   bad = good;
   bad[good.size() - 16] = 3;  // number of objects
   EXPECT_THAT(error(bad), HasSubstr("an index of 3 objects"));
@@ -149,7 +153,10 @@ TEST(ObjectBank, RefusesDamagedFiles) {
   bad[good.size() - 25] = 99;  // class
   EXPECT_THAT(error(bad), HasSubstr("object 0: expected a class below 10"));
   bad = good;
-  bad.replace(16 + 36, 4, "\xff\xff\xff\x7f");  // number of points
+  bad[16 + 36] = 8;  // attribute
+  EXPECT_THAT(error(bad), HasSubstr("expected an attribute below 8, or -1, found 8"));
+  bad = good;
+  bad.replace(16 + 40, 4, "\xff\xff\xff\x7f");  // number of points
   EXPECT_THAT(error(bad), AllOf(HasSubstr("object at byte 16"), HasSubstr("points")));
   // Nothing that a byte can do ends otherwise than in an Error or an object.
   for (size_t i = 16; i < good.size(); i += 19) {
@@ -203,6 +210,7 @@ TEST(PasteObjects, WhatIsNearerStaysInFront) {
   AddObject(&street, 9, cone, kBlue, 0.5f);
   Random random(1);
   EXPECT_EQ(PasteObjects(bank, OneOfEach(), &random, &street), 1);
+  EXPECT_TRUE(at::equal(street.attributes, at::tensor({-1, kParked}, at::kLong)));
   ExpectColor(ColorOf(street, {10, 1, 0.9}), kBlue);
   ExpectColor(ColorOf(street, {20, 2.6, 0.8}), kRed);
 }

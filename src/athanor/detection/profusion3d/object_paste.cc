@@ -95,14 +95,18 @@ class Paster {
     const auto before = static_cast<int64_t>(placed_.size() - objects_.size());
     const auto after = static_cast<int64_t>(placed_.size());
     at::Tensor boxes = at::empty({after, kBoxColumns}, at::kFloat);
-    at::Tensor labels = at::empty({after}, at::kLong);
+    at::Tensor labels = at::empty({after}, at::kLong), attributes = at::empty({after}, at::kLong);
     for (int64_t b = 0; b < after; ++b) {
       std::memcpy(boxes.data_ptr<float>() + b * kBoxColumns, placed_[b].box.data(), sizeof(BoxRow));
+      const bool is_own = b < before;
       labels.data_ptr<int64_t>()[b] =
-          b < before ? sample_.labels.data_ptr<int64_t>()[b] : objects_[b - before].label;
+          is_own ? sample_.labels.data_ptr<int64_t>()[b] : objects_[b - before].label;
+      attributes.data_ptr<int64_t>()[b] =
+          is_own ? sample_.attributes.data_ptr<int64_t>()[b] : objects_[b - before].attribute;
     }
     sample_.boxes = boxes;
     sample_.labels = labels;
+    sample_.attributes = attributes;
     if (sample_.has_lidar) PastePoints();
     if (!cameras_.empty()) PastePictures();
   }

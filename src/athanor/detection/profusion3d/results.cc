@@ -5,7 +5,6 @@
 #include <charconv>
 #include <cmath>
 #include <filesystem>
-#include <numeric>
 
 #include "athanor/base/error.h"
 #include "athanor/datasets/kitti_reader.h"
@@ -16,41 +15,26 @@
 namespace athanor {
 namespace {
 
-struct Detection {
-  Box3 box;  // ego frame
-  Eigen::Vector2d velocity_mps;
-  int label;
-  double score;
-};
-
-// Best first.
-std::vector<Detection> Sorted(const Log& log, int frame, const DetectedBoxes& detected) {
+// The detections best first, after a check.
+std::vector<Detection> Sorted(const Log& log, int frame, std::span<const Detection> detections) {
   ATHANOR_CHECK(frame >= 0 && frame < static_cast<int>(log.frames.size()), log.source, ": log ",
                 log.name, ": expected a frame of 0 to ", log.frames.size(), " (excluded), found ",
                 frame);
-  const at::Tensor boxes = detected.boxes.contiguous(), labels = detected.labels.contiguous();
-  const at::Tensor scores = detected.scores.contiguous();
-  ATHANOR_CHECK(boxes.dim() == 2 && boxes.size(1) == kBoxColumns &&
-                    labels.numel() == boxes.size(0) && scores.numel() == boxes.size(0),
-                "detections: expected [N,", kBoxColumns, "] boxes with N labels and scores, found ",
-                boxes.sizes(), ", ", labels.sizes(), " and ", scores.sizes());
-  std::vector<Detection> result;
-  for (int64_t i = 0; i < boxes.size(0); ++i) {
-    const float* row = boxes.data_ptr<float>() + i * kBoxColumns;
-    Detection detection;
-    detection.label = static_cast<int>(labels.data_ptr<int64_t>()[i]);
+  std::vector<Detection> result(detections.begin(), detections.end());
+  for (const Detection& detection : result) {
     ATHANOR_CHECK(detection.label >= 0 && detection.label < kNumDetectionClasses,
                   "detections: expected classes of 0 to ", kNumDetectionClasses - 1, ", found ",
                   detection.label);
-    detection.box = MakeBox3({row[0], row[1], row[2]}, {row[3], row[4], row[5]}, row[6]);
-    detection.velocity_mps = {std::isfinite(row[7]) ? row[7] : 0,
-                              std::isfinite(row[8]) ? row[8] : 0};
-    detection.score = scores.data_ptr<float>()[i];
-    result.push_back(detection);
   }
   std::stable_sort(result.begin(), result.end(),
                    [](const Detection& a, const Detection& b) { return a.score > b.score; });
   return result;
+}
+
+// In the ego frame.
+Box3 BoxOf(const Detection& detection) {
+  const auto& box = detection.box;
+  return MakeBox3({box[0], box[1], box[2]}, {box[3], box[4], box[5]}, box[6]);
 }
 
 }  // namespace
@@ -67,17 +51,17 @@ std::string_view NuscenesAttributeOf(int detection_class, double speed_mps) {
   return name == "bus" ? "vehicle.stopped" : "vehicle.parked";
 }
 
-void AddNuscenesResults(const Log& log, int frame, const DetectedBoxes& detected,
+void AddNuscenesResults(const Log& log, int frame, std::span<const Detection> detections,
                         NuscenesResults* results, int max_boxes) {
-  std::vector<Detection> detections = Sorted(log, frame, detected);
-  if (static_cast<int>(detections.size()) > max_boxes) detections.resize(max_boxes);
+  std::vector<Detection> best = Sorted(log, frame, detections);
+  if (static_cast<int>(best.size()) > max_boxes) best.resize(max_boxes);
   const Rigid3& world_from_ego = log.frames[frame].world_from_ego;
-  for (const Detection& detection : detections) {
-    const Box3 box = world_from_ego * detection.box;
+  for (const Detection& detection : best) {
+    const Box3 box = world_from_ego * BoxOf(detection);
+    const auto known = [](float x) { return std::isfinite(x) ? double{x} : 0; };
+    const Eigen::Vector3d in_ego(known(detection.box[7]), known(detection.box[8]), 0);
     const Eigen::Quaterniond& q = box.frame_from_box.rotation;
-    const Eigen::Vector3d velocity =
-        world_from_ego.rotation *
-        Eigen::Vector3d(detection.velocity_mps.x(), detection.velocity_mps.y(), 0);
+    const Eigen::Vector3d velocity = world_from_ego.rotation * in_ego;
     NuscenesBox out;
     out.translation_m = box.frame_from_box.translation;
     out.size_wlh_m = {box.size_m.y(), box.size_m.x(), box.size_m.z()};
@@ -85,8 +69,9 @@ void AddNuscenesResults(const Log& log, int frame, const DetectedBoxes& detected
     out.velocity_mps = velocity.head<2>();
     out.score = detection.score;
     out.class_index = static_cast<int8_t>(FindNuscenesClass(kDetectionClasses[detection.label]));
-    const std::string_view attribute =
-        NuscenesAttributeOf(detection.label, detection.velocity_mps.norm());
+    const std::string_view attribute = detection.attribute >= 0
+                                           ? detection.AttributeName()
+                                           : NuscenesAttributeOf(detection.label, in_ego.norm());
     out.attribute =
         attribute.empty() ? int8_t{-1} : static_cast<int8_t>(FindNuscenesAttribute(attribute));
     results->boxes.push_back(out);
@@ -102,9 +87,9 @@ std::string NuscenesMeta(bool use_camera, bool use_lidar) {
 }
 
 std::vector<Argoverse2Detection> ArgoverseResults(const Log& log, int frame,
-                                                  const DetectedBoxes& detected) {
+                                                  std::span<const Detection> detections) {
   std::vector<Argoverse2Detection> rows;
-  for (const Detection& detection : Sorted(log, frame, detected)) {
+  for (const Detection& detection : Sorted(log, frame, detections)) {
     const std::string_view category = ArgoverseCategoryOf(detection.label);
     if (category.empty()) continue;
     Argoverse2Detection row;
@@ -115,16 +100,17 @@ std::vector<Argoverse2Detection> ArgoverseResults(const Log& log, int frame,
                   log.name, ": expected a time in nanoseconds as the id of frame ", frame,
                   ", found '", id, "'");
     row.category = category;
-    row.box_in_ego = detection.box;
+    row.box_in_ego = BoxOf(detection);
     row.score = detection.score;
     rows.push_back(std::move(row));
   }
   return rows;
 }
 
-std::vector<KittiLabel> KittiResults(const Log& log, int frame, const DetectedBoxes& detected) {
+std::vector<KittiLabel> KittiResults(const Log& log, int frame,
+                                     std::span<const Detection> detections) {
   constexpr double kNearest_m = 0.1;
-  const std::vector<Detection> detections = Sorted(log, frame, detected);
+  const std::vector<Detection> sorted = Sorted(log, frame, detections);
   const KittiCalibration calibration = ReadKittiCalibration(
       std::filesystem::path(log.source) / "calib" / (log.frames[frame].id + ".txt"));
   // The benchmark's own size where the picture is not at hand.
@@ -132,10 +118,10 @@ std::vector<KittiLabel> KittiResults(const Log& log, int frame, const DetectedBo
   const Eigen::Vector2d last(sensor == nullptr ? 1241 : sensor->camera.width_px - 1,
                              sensor == nullptr ? 374 : sensor->camera.height_px - 1);
   std::vector<KittiLabel> labels;
-  for (const Detection& detection : detections) {
+  for (const Detection& detection : sorted) {
     const std::string_view type = KittiTypeOf(detection.label);
     if (type.empty()) continue;
-    const Box3 box = calibration.rectified_from_velodyne * detection.box;
+    const Box3 box = calibration.rectified_from_velodyne * BoxOf(detection);
     if (box.frame_from_box.translation.z() < kNearest_m) continue;
     Eigen::Vector2d low(INFINITY, INFINITY), high(-INFINITY, -INFINITY);
     for (Eigen::Vector3d corner : box.Corners()) {

@@ -36,6 +36,8 @@ struct DetectionSample {
   at::Tensor
       boxes;  // [B,9] f32: centre x, y, z, length, width, height, yaw, velocity x, y (may be NaN)
   at::Tensor labels;  // [B] i64, into kDetectionClasses
+  // [B] i64, into kNuscenesAttributeNames (attributes.h); -1: none, or not known.
+  at::Tensor attributes;
 };
 
 }  // namespace athanor

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/empty.h>
 
+#include <cmath>
 #include <utility>
 
 #include "athanor/base/error.h"
@@ -9,18 +10,26 @@
 
 namespace athanor {
 
+bool IsOfShare(int64_t index, double share) {
+  const auto count = [share](int64_t n) { return std::floor(static_cast<double>(n) * share); };
+  return count(index + 1) > count(index);
+}
+
 TrainingSamples::TrainingSamples(std::vector<std::shared_ptr<const Log>> logs,
                                  std::shared_ptr<const ObjectBank> bank,
                                  const TrainingSampleOptions& options)
     : logs_(std::move(logs)), bank_(std::move(bank)), options_(options) {
   std::vector<uint32_t> classes;
+  int64_t seen = 0;
   for (size_t i = 0; i < logs_.size(); ++i) {
     for (size_t f = 0; f < logs_[i]->frames.size(); ++f) {
+      if (!IsOfShare(seen++, options_.share)) continue;
       DetectionSample truth;
       FrameBoxes boxes = BoxesOfFrame(*logs_[i], static_cast<int>(f), options_.frame);
       truth.points = at::empty({0, kPointColumns}, at::kFloat);
       truth.boxes = std::move(boxes.boxes);
       truth.labels = std::move(boxes.labels);
+      truth.attributes = std::move(boxes.attributes);
       CutToRange(options_.frame, &truth);
       uint32_t shown = 0;
       for (int64_t b = 0; b < truth.labels.size(0); ++b) {
@@ -55,7 +64,7 @@ DetectionSample TrainingSamples::Make(int64_t step) const {
     FrameSampleOptions frame = options_.frame;
     frame.with_pictures &= !drawn.drops_pictures;
     DetectionSample sample = ReadFrameSample(log, at.frame, frame, drawn.Windows());
-    if (bank_ != nullptr && step / epoch_size() < options_.paste_epochs) {
+    if (bank_ != nullptr && step < options_.paste_steps) {
       PasteObjects(*bank_, options_.paste, &random, &sample);
     }
     TransformWorld(drawn, &sample);

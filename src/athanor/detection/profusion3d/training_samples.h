@@ -22,9 +22,14 @@ struct TrainingSampleOptions {
   SamplerOptions sampler;  // its seed is that of everything random
   AugmentationOptions augmentation;
   PasteOptions paste;
-  // Objects are pasted in epochs below this one: the last are to be as the world is.
-  int64_t paste_epochs = std::numeric_limits<int64_t>::max();
+  // Objects are pasted in steps below this one: the last are to be as the world is.
+  int64_t paste_steps = std::numeric_limits<int64_t>::max();
+  // Of the frames, evenly spread over the logs: what is learned from a part of the labels.
+  double share = 1;
 };
+
+// Whether the frame of this index, counted over all logs, is one of the share 0..1 of them.
+bool IsOfShare(int64_t index, double share);
 
 // Thread-safe.
 class TrainingSamples {

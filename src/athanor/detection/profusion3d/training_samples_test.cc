@@ -35,7 +35,8 @@ bool AreSame(const DetectionSample& a, const DetectionSample& b) {
   return a.id == b.id && a.points.equal(b.points) && a.images.equal(b.images) &&
          a.camera_from_ego.equal(b.camera_from_ego) && a.intrinsics.equal(b.intrinsics) &&
          a.has_camera.equal(b.has_camera) && a.has_lidar == b.has_lidar &&
-         a.labels.equal(b.labels) && a.boxes.allclose(b.boxes, 0, 0, true);
+         a.labels.equal(b.labels) && a.attributes.equal(b.attributes) &&
+         a.boxes.allclose(b.boxes, 0, 0, true);
 }
 
 TEST(TrainingSamples, AStepIsTheSameWhoeverMakesItAndWhen) {
@@ -71,6 +72,7 @@ TEST(TrainingSamples, AllIsInRangeAndConsistent) {
     }
     EXPECT_EQ(sample.has_lidar, sample.points.size(0) > 0);
     EXPECT_EQ(sample.boxes.size(0), sample.labels.size(0));
+    EXPECT_EQ(sample.boxes.size(0), sample.attributes.size(0));
     empty += !sample.has_lidar;
     dark += sample.has_camera[0].item<int>() == 0;
     EXPECT_NEAR(sample.camera_from_ego[0].det().item<float>(), 1, 1e-4);
@@ -79,13 +81,13 @@ TEST(TrainingSamples, AllIsInRangeAndConsistent) {
   EXPECT_GT(dark, 5);
 }
 
-TEST(TrainingSamples, ObjectsArePastedUntilTheLastEpochs) {
+TEST(TrainingSamples, ObjectsArePastedUntilTheLastSteps) {
   const auto logs = TestLogs("paste");
   const fs::path path = TestFolder("bank") / "objects.bank";
   TrainingSampleOptions options = SmallOptions();
   options.augmentation = NoAugmentation();
   options.paste.max_hidden = 1;
-  options.paste_epochs = 1;
+  options.paste_steps = 5;
   {
     // The same car, but beside the street.
     ObjectBankWriter writer(path, {.min_points = 0});

@@ -103,6 +103,8 @@ TEST(Selection, HullTakesWhatIsInsideAndNothingOutside) {
   }
 }
 
+TEST(Selection, HullOfNothingIsEmpty) { EXPECT_TRUE(GrowIntoHull(RandomCloud(50, 3), {}).empty()); }
+
 TEST(Edit, TakenAndOthersMakeTheSceneAgain) {
   const GaussianCloud cloud = RandomCloud(100, 2);
   const Rows rows = RowsInBox(cloud, MakeBox3({0, 0, 0}, {1, 1, 1}, 0));

@@ -100,6 +100,7 @@ Rows OtherRows(std::span<const int64_t> rows, int64_t n) {
 }
 
 Rows GrowIntoHull(const GaussianCloud& cloud, std::span<const int64_t> rows) {
+  if (rows.empty()) return {};
   const Rows core = WithoutOutliers(cloud, rows);
   if (core.empty()) return {rows.begin(), rows.end()};
   // Directions of one half of the sphere, spread evenly (a Fibonacci spiral): each bounds the hull

@@ -30,7 +30,8 @@ Rows OtherRows(std::span<const int64_t> rows, int64_t n);
 // after centres that lie apart are dropped (beyond 1 interquartile range from the quartiles, per
 // axis), as Gaussian Grouping (Ye et al. 2024) removes objects. What hides inside an object, or
 // floats in it, was never named by any photograph. The hull is that of 256 directions (a k-DOP,
-// Klosowski et al. 1998): never smaller than the true one, and a few percent larger.
+// Klosowski et al. 1998): never smaller than the true one, and a few percent larger. That of no
+// rows holds none.
 Rows GrowIntoHull(const GaussianCloud& cloud, std::span<const int64_t> rows);
 
 }  // namespace athanor

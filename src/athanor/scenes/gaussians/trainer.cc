@@ -477,6 +477,7 @@ ReconstructResult Reconstruct(const std::filesystem::path& input,
   // Only now is something written: a wrong path or option leaves no folder behind.
   if (!resume) CreateReconstructRun(run, source, options);
   const LogFile log(run.path() / "log.txt");
+  if (resume) run.CompareThreads();
   const auto checkpoint = run.NewestCheckpoint();
   if (resume && checkpoint) {
     trainer.Restore(*checkpoint);

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "athanor/base/error.h"
 #include "athanor/kernels/feature_scores.h"
 
@@ -115,6 +117,30 @@ at::Tensor FeatureTable::DecodeAll() const {
     all.narrow(0, first, count).copy_(Decode(at::arange(first, first + count, at::kLong)));
   }
   return all;
+}
+
+int64_t FeatureTable::FindNonZero(const at::Tensor& rows) const {
+  if (store_ == FeatureStore::kHalf) {
+    // A number is zero when all of its bits but the sign are.
+    constexpr uint16_t kAllButSign = 0x7fff;
+    const auto* row = rows.data_ptr<int64_t>();
+    for (int64_t i = 0; i < rows.numel(); ++i) {
+      const uint16_t* values = Words(rows_) + row[i] * dimension_;
+      uint16_t bits = 0;
+      for (int k = 0; k < dimension_; ++k) bits |= values[k];
+      if ((bits & kAllButSign) != 0) return i;
+    }
+    return -1;
+  }
+  constexpr int64_t kBlock = 16384;  // rows in float32 at a time
+  for (int64_t first = 0; first < rows.numel(); first += kBlock) {
+    const at::Tensor block = rows.narrow(0, first, std::min(kBlock, rows.numel() - first));
+    const at::Tensor is_zero = Decode(block).eq(0).all(1);
+    if (!is_zero.all().item<bool>()) {
+      return first + at::argmin(is_zero.to(at::kInt)).item<int64_t>();
+    }
+  }
+  return -1;
 }
 
 FeatureTable FeatureTable::TakeRows(const at::Tensor& rows) const {

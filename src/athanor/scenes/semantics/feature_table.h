@@ -44,6 +44,8 @@ class FeatureTable {
   at::Tensor Decode(const at::Tensor& rows) const;
   // [N,D] f32. For N as large as memory allows.
   at::Tensor DecodeAll() const;
+  // The first of these rows ([R] i64) that is not all zeros, as an index into `rows`; -1: none.
+  int64_t FindNonZero(const at::Tensor& rows) const;
   // These rows ([R] i64) in the same store, in their order.
   FeatureTable TakeRows(const at::Tensor& rows) const;
   // targets: [P,D] f32 -> [N,P] f32, the dot product of every row with every target: cosines when

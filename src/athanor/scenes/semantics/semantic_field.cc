@@ -31,6 +31,16 @@ void CheckShare(const at::Tensor& column, const char* name, std::string_view whe
                 "' should lie in [0, 1], found values from ", low, " to ", high);
 }
 
+// `count` Gaussians that were never seen, with features that mean what those of `field` do.
+SemanticField UnseenLike(const SemanticField& field, int64_t count) {
+  SemanticField unseen = field;
+  unseen.features = FeatureTable::FromRows(at::zeros({count, field.dimension()}));
+  unseen.seen = at::zeros({count}, at::kByte);
+  unseen.agreement = at::zeros({count});
+  unseen.max_weight = at::zeros({count});
+  return unseen;
+}
+
 }  // namespace
 
 int64_t SemanticField::num_seen() const { return at::sum(seen, at::kLong).item<int64_t>(); }
@@ -45,12 +55,15 @@ SemanticField SemanticField::TakeRows(const at::Tensor& rows) const {
 }
 
 SemanticField SemanticField::AppendUnseen(int64_t more) const {
-  SemanticField unseen = *this;
-  unseen.features = FeatureTable::FromRows(at::zeros({more, dimension()}));
-  unseen.seen = at::zeros({more}, at::kByte);
-  unseen.agreement = at::zeros({more});
-  unseen.max_weight = at::zeros({more});
-  return Append(unseen);
+  return Append(UnseenLike(*this, more));
+}
+
+SemanticField SemanticField::PrependUnseen(int64_t more) const {
+  SemanticField both = UnseenLike(*this, more).Append(*this);
+  if (features.store() != FeatureStore::kHalf) {
+    both.features = both.features.Compress(features.store());
+  }
+  return both;
 }
 
 SemanticField SemanticField::Append(const SemanticField& other) const {
@@ -82,6 +95,10 @@ void SemanticField::Check(std::string_view where) const {
   }
   CheckShare(agreement, "agreement", where);
   CheckShare(max_weight, "max_weight", where);
+  const at::Tensor unseen = at::nonzero(seen == 0).view({-1});
+  const int64_t bad = features.FindNonZero(unseen);
+  ATHANOR_CHECK(bad < 0, where, ": Gaussian ", unseen[bad].item<int64_t>(),
+                " was never seen: expected features of zeros, found others");
   ATHANOR_CHECK(labels.empty() || static_cast<int>(labels.size()) == dimension(), where,
                 ": expected a name for each of ", dimension(), " classes, found ", labels.size());
 }

@@ -37,8 +37,10 @@ struct SemanticField {
   int64_t num_seen() const;
   // The field of these Gaussians ([R] i64), in their order. The hash is that of the old scene.
   SemanticField TakeRows(const at::Tensor& rows) const;
-  // This field and then `more` Gaussians that were never seen. Kept in the store of this one.
+  // This field and then `more` Gaussians that were never seen, or these before it. Kept in the
+  // store of this one.
   SemanticField AppendUnseen(int64_t more) const;
+  SemanticField PrependUnseen(int64_t more) const;
   // This field and then the other's Gaussians, in the store of this one. Throws Error when words
   // mean something else to the two: another text space, length or list of labels.
   SemanticField Append(const SemanticField& other) const;

@@ -129,6 +129,25 @@ TEST(SemanticField, RoundTrips) {
   }
 }
 
+TEST(SemanticField, UnseenGaussiansGoBeforeOrBehind) {
+  const SemanticField full = FieldOf(RowsOfObjects(60, 10, 4, 0.2));
+  for (const FeatureStore store : {FeatureStore::kHalf, FeatureStore::kCluster}) {
+    SemanticField field = full;
+    field.features = full.features.Compress(store);
+    const at::Tensor rows = field.features.DecodeAll();
+    for (const bool before : {false, true}) {
+      const SemanticField more = before ? field.PrependUnseen(7) : field.AppendUnseen(7);
+      more.Check("more");
+      EXPECT_EQ(more.size(), 67);
+      EXPECT_EQ(more.features.store(), store);
+      EXPECT_EQ(more.num_seen(), field.num_seen());
+      const int64_t first = before ? 7 : 0;
+      EXPECT_TRUE(at::equal(more.seen.narrow(0, first, 60), field.seen));
+      EXPECT_TRUE(at::allclose(more.features.DecodeAll().narrow(0, first, 60), rows, 0, 2e-3));
+    }
+  }
+}
+
 TEST(SemanticField, RefusesWhatDoesNotFit) {
   const auto folder = TestFolder("semantic_field_bad");
   const auto path = folder / "a.safetensors";
@@ -155,6 +174,18 @@ TEST(SemanticField, RefusesWhatDoesNotFit) {
               HasSubstr("'seen' should be"));
   EXPECT_THAT(error_with([](SafeTensors& c) { c.metadata["dimension"] = "-7"; }),
               HasSubstr("length -7"));
+
+  // Gaussian 3 has a feature, and the file says that it was never seen.
+  for (const FeatureStore store : {FeatureStore::kHalf, FeatureStore::kProduct,
+                                   FeatureStore::kCodebook, FeatureStore::kCluster}) {
+    SemanticField unseen = FieldOf(RowsOfObjects(20, 6, 4, 0.2));
+    unseen.features = unseen.features.Compress(store);
+    unseen.Check("before");
+    unseen.seen[3] = 0;
+    EXPECT_THAT(ErrorOf([&] { unseen.Check("field"); }),
+                HasSubstr("field: Gaussian 3 was never seen: expected features of zeros"))
+        << FeatureStoreName(store);
+  }
 
   WriteFile(folder / "scene.ply", "something else");
   EXPECT_THAT(ErrorOf([&] { field.CheckScene(folder / "scene.ply", 20, "a"); }),

@@ -1,6 +1,7 @@
 #include "athanor/scenes/semantics/lifting/feature_cache.h"
 
 #include <cctype>
+#include <string_view>
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
@@ -11,20 +12,30 @@ namespace athanor {
 
 namespace fs = std::filesystem;
 
-FeatureCache::FeatureCache(const fs::path& root, Teacher* teacher, const std::string& source)
-    : teacher_(teacher) {
+namespace {
+
+uint64_t HashPicture(const Image& picture) {
+  const std::string_view pixels(reinterpret_cast<const char*>(picture.data.data()),
+                                picture.data.size());
+  return HashBytes(pixels, HashBytes(StrCat(picture.width, " x ", picture.height)));
+}
+
+}  // namespace
+
+FeatureCache::FeatureCache(const fs::path& root, Teacher* teacher) : teacher_(teacher) {
   std::string name;
   constexpr size_t kReadable = 40;
   for (const char c : teacher->key().substr(0, kReadable)) {
     name += std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '-';
   }
-  folder_ = root / StrCat(name, "-", HexDigits(HashBytes(source, HashBytes(teacher->key()))));
-  WriteFile(folder_ / "teacher.txt", teacher->key() + "\n" + source + "\n");
+  folder_ = root / StrCat(name, "-", HexDigits(HashBytes(teacher->key())));
+  WriteFile(folder_ / "teacher.txt", teacher->key() + "\n");
 }
 
-ViewFeatures FeatureCache::Get(const std::string& name, int width_px, int height_px,
-                               const std::function<Image()>& picture) {
-  const fs::path relative = fs::path(name + ".safetensors").lexically_normal();
+ViewFeatures FeatureCache::Get(const std::string& name, const Image& picture) {
+  const fs::path relative =
+      fs::path(StrCat(name, "-", HexDigits(HashPicture(picture)), ".safetensors"))
+          .lexically_normal();
   ATHANOR_CHECK(relative.is_relative() && *relative.begin() != "..", "view '", name,
                 "': expected a name inside of the capture");
   const fs::path file = folder_ / relative;
@@ -32,7 +43,7 @@ ViewFeatures FeatureCache::Get(const std::string& name, int width_px, int height
   if (fs::exists(file, error)) {
     try {
       ViewFeatures features = ReadViewFeatures(file);
-      if (features.width_px == width_px && features.height_px == height_px &&
+      if (features.width_px == picture.width && features.height_px == picture.height &&
           features.dimension() == teacher_->dimension()) {
         return features;
       }
@@ -41,7 +52,7 @@ ViewFeatures FeatureCache::Get(const std::string& name, int width_px, int height
     }
   }
   ++described_;
-  ViewFeatures features = teacher_->Describe(picture(), name);
+  ViewFeatures features = teacher_->Describe(picture, name);
   features.Check(StrCat("teacher '", teacher_->key(), "', view '", name, "'"));
   WriteViewFeatures(file, features);
   return features;

@@ -266,23 +266,30 @@ class CountingTeacher : public Teacher {
 TEST(FeatureCache, AsksTheTeacherOnce) {
   const auto folder = TestFolder("feature_cache");
   CountingTeacher teacher;
-  const auto picture = [] { return Image(8, 6, 3); };
+  const Image black(8, 6, 3), grey(8, 6, 3, 128);
+  const auto number = [](FeatureCache* cache, const std::string& name, const Image& picture) {
+    return cache->Get(name, picture).features[0][0][0].item<float>();
+  };
   {
-    FeatureCache cache(folder, &teacher, "photographs");
-    EXPECT_EQ(cache.Get("left/1.jpg", 8, 6, picture).features[0][0][0].item<float>(), 1);
-    EXPECT_EQ(cache.Get("left/2.jpg", 8, 6, picture).features[0][0][0].item<float>(), 2);
+    FeatureCache cache(folder, &teacher);
+    EXPECT_EQ(number(&cache, "left/1.jpg", black), 1);
+    EXPECT_EQ(number(&cache, "left/2.jpg", black), 2);
   }
-  FeatureCache cache(folder, &teacher, "photographs");
-  EXPECT_EQ(cache.Get("left/1.jpg", 8, 6, picture).features[0][0][0].item<float>(), 1);
+  FeatureCache cache(folder, &teacher);
+  EXPECT_EQ(number(&cache, "left/1.jpg", black), 1);
   EXPECT_EQ(cache.described(), 0);
-  // A damaged file is made anew, as is one for another size; other pictures have other files.
-  WriteFile(cache.folder() / "left/1.jpg.safetensors", "broken");
-  EXPECT_EQ(cache.Get("left/1.jpg", 8, 6, picture).features[0][0][0].item<float>(), 3);
-  EXPECT_EQ(cache.Get("left/2.jpg", 4, 3, [] { return Image(4, 3, 3); }).width_px, 4);
-  EXPECT_EQ(cache.described(), 2);
-  FeatureCache rendered(folder, &teacher, "rendered 0123");
-  EXPECT_EQ(rendered.Get("left/1.jpg", 8, 6, picture).features[0][0][0].item<float>(), 5);
-  EXPECT_THAT(ErrorOf([&] { cache.Get("../x", 8, 6, picture); }), HasSubstr("'../x'"));
+  // A damaged file is made anew.
+  for (const auto& entry : std::filesystem::directory_iterator(cache.folder() / "left")) {
+    WriteFile(entry.path(), "broken");
+  }
+  EXPECT_EQ(number(&cache, "left/1.jpg", black), 3);
+  EXPECT_EQ(cache.described(), 1);
+  // Another capture has a view of this name and size, or one of the same bytes in another shape.
+  EXPECT_EQ(number(&cache, "left/1.jpg", grey), 4);
+  EXPECT_EQ(number(&cache, "left/1.jpg", Image(6, 8, 3)), 5);
+  EXPECT_EQ(number(&cache, "left/1.jpg", black), 3);
+  EXPECT_EQ(number(&cache, "left/1.jpg", grey), 4);
+  EXPECT_THAT(ErrorOf([&] { cache.Get("../x", black); }), HasSubstr("'../x'"));
 }
 
 TEST(IdMaps, GiveOneHotMasks) {

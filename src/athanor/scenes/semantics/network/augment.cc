@@ -80,11 +80,13 @@ void DistortElastically(double spacing, double magnitude, Random* random, Gaussi
 }
 
 void AugmentCloud(const AugmentOptions& options, Random* random, GaussianCloud* cloud) {
+  // Drawn whether used or not, so that switching one off leaves the others as they were. The
+  // elastic part draws as many numbers as its grid has cells: they come from a stream of their own.
+  Random elastic(random->NextBits());
   if (options.elastic) {
-    DistortElastically(0.2, 0.4, random, cloud);
-    DistortElastically(0.8, 1.6, random, cloud);
+    DistortElastically(0.2, 0.4, &elastic, cloud);
+    DistortElastically(0.8, 1.6, &elastic, cloud);
   }
-  // Drawn whether used or not, so that switching one off leaves the others as they were.
   constexpr auto kPi = std::numbers::pi_v<float>;
   const float about_x = random->Uniform(-kPi / 64, kPi / 64);
   const float about_y = random->Uniform(-kPi / 64, kPi / 64);

@@ -141,6 +141,25 @@ TEST(SceneTransform, ElasticNoiseIsSmooth) {
   EXPECT_LT(steepest, 0.002);
 }
 
+TEST(SceneTransform, WhatIsSwitchedOffLeavesTheOtherDrawsAsTheyWere) {
+  const auto augmented = [](const AugmentOptions& options, uint32_t* next) {
+    Random random(9);
+    GaussianCloud cloud = SomeCloud(50);
+    AugmentCloud(options, &random, &cloud);
+    *next = random.NextBits();
+    return cloud;
+  };
+  uint32_t all_next = 0, next = 0;
+  const GaussianCloud all = augmented({}, &all_next);
+  const GaussianCloud rigid = augmented({.elastic = false}, &next);
+  EXPECT_EQ(next, all_next);
+  EXPECT_EQ(rigid.quats, all.quats);  // turned alike
+  EXPECT_EQ(rigid.log_scales, all.log_scales);
+  EXPECT_NE(rigid.means, all.means);
+  augmented({.rotate = false, .mirror = false, .resize = false}, &next);
+  EXPECT_EQ(next, all_next);
+}
+
 TEST(NetworkInputs, AreTheSameForBothNamesOfARotation) {
   GaussianCloud cloud = SomeCloud(20);
   const at::Tensor features = NetworkFeatures(cloud, NetworkInput::kGaussian);
@@ -165,6 +184,28 @@ TEST(NetworkInputs, EveryGaussianHasItsVoxel) {
   const at::Tensor counts = sample.voxel_of_gaussian.bincount();
   EXPECT_EQ(counts.size(0), sample.voxels.grid->size());
   EXPECT_GE(counts.min().item<int64_t>(), 1);
+}
+
+TEST(NetworkInputs, StraysAreInNoVoxel) {
+  GaussianCloud cloud = SomeCloud(500);
+  constexpr int kShift[3] = {3, 0, 7};
+  std::vector<int64_t> others;
+  for (int64_t i = 0; i < cloud.size(); ++i) {
+    if (i == 0 || i == 77) continue;
+    others.push_back(i);
+  }
+  cloud.means[0] = 1e30f;
+  cloud.means[3 * 77 + 2] = -2e5f;  // 4e5 voxels
+  for (const NetworkInput input : {NetworkInput::kGaussian, NetworkInput::kColor}) {
+    const NetworkSample sample = MakeNetworkSample(cloud, input, 0.5, kShift);
+    const NetworkSample clean =
+        MakeNetworkSample(SelectGaussians(cloud, others), input, 0.5, kShift);
+    EXPECT_EQ(sample.voxel_of_gaussian[0].item<int64_t>(), -1);
+    EXPECT_EQ(sample.voxel_of_gaussian[77].item<int64_t>(), -1);
+    EXPECT_TRUE(at::equal(sample.voxels.features, clean.voxels.features));
+    EXPECT_TRUE(at::equal(sample.voxel_of_gaussian.index_select(0, at::tensor(others, at::kLong)),
+                          clean.voxel_of_gaussian));
+  }
 }
 
 }  // namespace

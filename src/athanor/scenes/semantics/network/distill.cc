@@ -71,7 +71,8 @@ struct FeatureMean {
 };
 
 // Reads every scene once, so that what is wrong is said before hours have passed.
-std::pair<FeatureSpace, FeatureMean> CheckScenes(const std::vector<DistillScene>& scenes) {
+std::pair<FeatureSpace, FeatureMean> CheckScenes(const std::vector<DistillScene>& scenes,
+                                                 double voxel_size) {
   ATHANOR_CHECK(!scenes.empty(), "distillation: expected at least one scene, found none");
   FeatureSpace space;
   at::Tensor sum;
@@ -87,6 +88,17 @@ std::pair<FeatureSpace, FeatureMean> CheckScenes(const std::vector<DistillScene>
                   found.teacher_key, "'");
     ATHANOR_CHECK(loaded.field.num_seen() > 0, scenes[i].field_file.string(),
                   ": no Gaussian was seen by any view");
+    const std::vector<int64_t> within =
+        RowsWithinReach(loaded.cloud.means.data(), loaded.cloud.size(), voxel_size);
+    const at::Tensor of_within = loaded.field.seen.index_select(0, at::tensor(within, at::kLong));
+    ATHANOR_CHECK(of_within.any().item<bool>(), scenes[i].scene_file.string(),
+                  ": expected Gaussians that some view saw within ", VoxelReach(voxel_size),
+                  " of the origin, as far as voxels of ", voxel_size,
+                  " reach, found none; larger voxels reach farther (--voxel)");
+    if (const int64_t strays = loaded.cloud.size() - std::ssize(within); strays > 0) {
+      LogInfo(StrCat(scenes[i].scene_file.string(), ": ", strays, " Gaussians lie more than ",
+                     VoxelReach(voxel_size), " from the origin and are left out"));
+    }
     const at::Tensor seen = loaded.field.seen.nonzero().view({-1});
     const at::Tensor part = Unit(loaded.field.features.Decode(seen)).sum(0, false, at::kDouble);
     sum = i == 0 ? part : sum + part;
@@ -192,8 +204,9 @@ void Trainer::Step() {
 
   std::vector<int64_t> seen_rows, places;  // in the scene, and in the sample
   const auto* seen = scene.field.seen.data_ptr<uint8_t>();
+  const auto* voxel_of = sample.voxel_of_gaussian.data_ptr<int64_t>();
   for (size_t i = 0; i < rows.size(); ++i) {
-    if (seen[rows[i]] == 0) continue;
+    if (seen[rows[i]] == 0 || voxel_of[i] < 0) continue;
     seen_rows.push_back(rows[i]);
     places.push_back(static_cast<int64_t>(i));
   }
@@ -312,11 +325,12 @@ DistillResult Distill(const std::vector<DistillScene>& given_scenes, const fs::p
   } else {
     run.CheckFree();
   }
-  const auto [space, mean] = CheckScenes(scenes);
+  const auto [space, mean] = CheckScenes(scenes, options.voxel_size);
   Trainer trainer(scenes, space, mean, options);
   // Only now is something written: a wrong path or option leaves no folder behind.
   if (!resume) CreateRun(run, scenes, options);
   const LogFile log(run_folder / "log.txt");
+  if (resume) run.CompareThreads();
   const auto checkpoint = run.NewestCheckpoint();
   if (resume && checkpoint) {
     trainer.Restore(*checkpoint);
@@ -397,14 +411,22 @@ SemanticField PredictField(const fs::path& scene_file, const fs::path& run_or_ne
   const GaussianCloud cloud = ReadGaussians(scene_file);
   constexpr int kNoShift[3] = {};
   const NetworkSample sample = MakeNetworkSample(cloud, input, voxel_size, kNoShift);
+  ATHANOR_CHECK(sample.voxels.grid->size() > 0, scene_file.string(), ": expected Gaussians within ",
+                VoxelReach(voxel_size), " of the origin, as far as voxels of ", voxel_size,
+                " reach, found none");
   const at::Tensor answer =
       MinkUNetPredictor(network, PrecisionFromName(precision)).Predict(sample.voxels);
   SemanticField field;
-  field.features = FeatureTable::FromRows(
-      mean.Features(answer).to(at::kHalf).index_select(0, sample.voxel_of_gaussian));
-  field.seen = at::ones({cloud.size()}, at::kByte);
-  field.agreement = at::ones({cloud.size()}, at::kFloat);
-  field.max_weight = at::ones({cloud.size()}, at::kFloat);
+  // Strays are in no voxel: the network has not seen them.
+  const at::Tensor within = sample.voxel_of_gaussian >= 0;
+  field.features =
+      FeatureTable::FromRows(mean.Features(answer)
+                                 .to(at::kHalf)
+                                 .index_select(0, sample.voxel_of_gaussian.clamp_min(0))
+                                 .masked_fill(within.logical_not().unsqueeze(1), 0));
+  field.seen = within.to(at::kByte);
+  field.agreement = within.to(at::kFloat);
+  field.max_weight = within.to(at::kFloat);
   field.text_space = metadata("text_space");
   field.teacher_key = metadata("teacher_key");
   for (const auto& [key, list] :

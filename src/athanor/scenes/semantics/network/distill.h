@@ -45,15 +45,17 @@ struct DistillResult {
 
 // Trains in `run_folder`, which gets config.toml, run.json, metrics.jsonl, checkpoints/, log.txt
 // and at the end network.safetensors. A step takes one scene, as many of its Gaussians as `subset`
-// says, moved at random. With `resume`, goes on from the newest checkpoint with the scenes of
-// run.json and the options of config.toml; the result is the same, byte by byte, as that of an
-// unbroken run with as many threads. `stop` is asked after each step. Throws Error.
+// says, moved at random; those out of the voxels' reach are left out. With `resume`, goes on from
+// the newest checkpoint with the scenes of run.json and the options of config.toml; the result is
+// the same, byte by byte, as that of an unbroken run with as many threads; with another number of
+// them, the log says so. `stop` is asked after each step. Throws Error.
 DistillResult Distill(const std::vector<DistillScene>& scenes,
                       const std::filesystem::path& run_folder, const DistillOptions& options,
                       bool resume, const std::function<bool()>& stop = {});
 
 // The features that the network of a finished run, or of a network.safetensors, has for every
-// Gaussian of a scene. precision: "float32" or "bfloat16". Throws Error.
+// Gaussian of a scene; those out of the voxels' reach are unseen. precision: "float32" or
+// "bfloat16". Throws Error.
 SemanticField PredictField(const std::filesystem::path& scene_file,
                            const std::filesystem::path& run_or_network,
                            const std::string& precision);

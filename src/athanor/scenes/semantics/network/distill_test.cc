@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "athanor/base/files.h"
+#include "athanor/base/parallel.h"
 #include "athanor/base/random.h"
 #include "athanor/base/test_util.h"
 #include "athanor/datasets/gaussian_cloud.h"
@@ -15,7 +16,9 @@ namespace athanor {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // Boxes of three colours on a floor of a fourth. The feature of a Gaussian is the unit vector of
 // its colour; one in five was never seen.
@@ -105,6 +108,55 @@ TEST(Distill, GoesOnExactlyWhereItWasKilled) {
   }
   EXPECT_THAT(ErrorOf([&] { Distill(scenes, folder / "broken", options, false); }),
               HasSubstr("already holds a run"));
+}
+
+TEST(Distill, SaysThatItGoesOnWithOtherThreads) {
+  const fs::path folder = TestFolder("threads");
+  const std::vector<DistillScene> scenes = {MakeScene(folder, "a", 1)};
+  DistillOptions options = Quick();
+  options.epochs = 2;
+  SetNumThreads(1);
+  Distill(scenes, folder / "run", options, false, [] { return true; });
+  EXPECT_THAT(ReadFile(folder / "run" / "log.txt"), Not(HasSubstr("began with")));
+  SetNumThreads(2);
+  Distill({}, folder / "run", {}, true);
+  SetNumThreads(0);
+  EXPECT_THAT(ReadFile(folder / "run" / "log.txt"),
+              HasSubstr("began with 1 thread, goes on with 2"));
+}
+
+// A few Gaussians that a reconstruction threw far away, some of them seen.
+DistillScene Strayed(const DistillScene& scene, int64_t every) {
+  GaussianCloud cloud = ReadGaussians(scene.scene_file);
+  for (int64_t i = 0; i < cloud.size(); i += every) cloud.means[3 * i + 1] = 1e6f;
+  WriteGaussians(scene.scene_file, cloud, GaussianFormat::kPly);
+  SemanticField field = ReadSemanticField(scene.field_file);
+  field.scene_hash = SceneFileHash(scene.scene_file);
+  WriteSemanticField(scene.field_file, field);
+  return scene;
+}
+
+TEST(Distill, LeavesOutStrays) {
+  const fs::path folder = TestFolder("strays");
+  const DistillScene scene = Strayed(MakeScene(folder, "a", 1), 100);
+  DistillOptions options = Quick();
+  options.epochs = 2;
+  EXPECT_EQ(Distill({scene}, folder / "run", options, false).step, 2);
+  const SemanticField field = PredictField(scene.scene_file, folder / "run", "float32");
+  field.Check("prediction");
+  EXPECT_EQ(field.num_seen(), field.size() - 15);
+  EXPECT_EQ(field.seen[300].item<int>(), 0);
+  EXPECT_EQ(field.features.DecodeAll()[300].abs().max().item<float>(), 0);
+  // Nothing but strays: said before anything is written.
+  const DistillScene lost = Strayed(MakeScene(folder, "b", 2), 1);
+  EXPECT_THAT(ErrorOf([&] {
+                Distill({scene, lost}, folder / "other", Quick(), false);
+              }),
+              AllOf(HasSubstr("b.ply: expected Gaussians that some view saw within 26211"),
+                    HasSubstr("--voxel")));
+  EXPECT_FALSE(fs::exists(folder / "other"));
+  EXPECT_THAT(ErrorOf([&] { PredictField(lost.scene_file, folder / "run", "float32"); }),
+              HasSubstr("b.ply: expected Gaussians within"));
 }
 
 TEST(Distill, RefusesScenesThatDoNotFit) {

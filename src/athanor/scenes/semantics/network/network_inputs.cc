@@ -8,6 +8,7 @@
 #include "athanor/base/error.h"
 #include "athanor/base/parallel.h"
 #include "athanor/kernels/spherical_harmonics_math.h"
+#include "athanor/kernels/voxel_set.h"
 
 namespace athanor {
 namespace {
@@ -72,6 +73,21 @@ at::Tensor NetworkFeatures(const GaussianCloud& cloud, NetworkInput input) {
   return features;
 }
 
+double VoxelReach(double voxel_size) { return kMaxVoxelCoordinate * voxel_size; }
+
+std::vector<int64_t> RowsWithinReach(const float* means, int64_t n, double voxel_size) {
+  std::vector<int64_t> rows;
+  for (int64_t i = 0; i < n; ++i) {
+    bool within = true;
+    for (int axis = 0; axis < 3; ++axis) {
+      within &=
+          std::abs(std::floor(double{means[3 * i + axis]} / voxel_size)) <= kMaxVoxelCoordinate;
+    }
+    if (within) rows.push_back(i);
+  }
+  return rows;
+}
+
 NetworkSample MakeNetworkSample(const GaussianCloud& cloud, NetworkInput input, double voxel_size,
                                 const int* shift) {
   at::Tensor means =
@@ -79,6 +95,15 @@ NetworkSample MakeNetworkSample(const GaussianCloud& cloud, NetworkInput input, 
   if (shift[0] != 0 || shift[1] != 0 || shift[2] != 0) {
     const auto along = [&](int axis) { return static_cast<float>(shift[axis] * voxel_size); };
     means = means + at::tensor({along(0), along(1), along(2)});
+  }
+  const std::vector<int64_t> within =
+      RowsWithinReach(means.data_ptr<float>(), cloud.size(), voxel_size);
+  if (std::ssize(within) < cloud.size()) {
+    NetworkSample sample =
+        MakeNetworkSample(SelectGaussians(cloud, within), input, voxel_size, shift);
+    const at::Tensor voxels = at::full({cloud.size()}, -1, at::kLong);
+    voxels.index_put_({at::tensor(within, at::kLong)}, sample.voxel_of_gaussian);
+    return {std::move(sample.voxels), voxels};
   }
   const VoxelizedPoints points = VoxelizePoints(means, {}, voxel_size);
   return {{points.grid, VoxelMeans(points, NetworkFeatures(cloud, input))}, points.voxel_of_point};

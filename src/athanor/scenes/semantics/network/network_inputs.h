@@ -25,9 +25,16 @@ int NumInputChannels(NetworkInput input);
 // at +-20. Harmonics that a scene does not have are 0.
 at::Tensor NetworkFeatures(const GaussianCloud& cloud, NetworkInput input);
 
+// Voxels reach this many sides from the origin. Gaussians beyond, the strays that reconstructions
+// throw out, are in none.
+double VoxelReach(double voxel_size);
+// The Gaussians within reach, of means [N,3].
+std::vector<int64_t> RowsWithinReach(const float* means, int64_t n, double voxel_size);
+
 struct NetworkSample {
-  SparseTensor voxels;           // features are means over the Gaussians of each voxel
-  at::Tensor voxel_of_gaussian;  // [N] i64: every Gaussian has its voxel's answer
+  SparseTensor voxels;  // features are means over the Gaussians of each voxel
+  at::Tensor
+      voxel_of_gaussian;  // [N] i64: every Gaussian has its voxel's answer; -1 = out of reach
 };
 // `shift`: whole voxels by which positions are moved; 3 of them.
 NetworkSample MakeNetworkSample(const GaussianCloud& cloud, NetworkInput input, double voxel_size,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <numeric>
 #include <unordered_map>
@@ -13,11 +14,13 @@
 namespace athanor {
 namespace {
 
-using Cell = std::array<int64_t, 3>;
+// Whole numbers, however large: a Gaussian may have been thrown out of reach of any integer.
+using Cell = std::array<double, 3>;
 struct CellHash {
   size_t operator()(const Cell& c) const {
-    return MixBits(static_cast<uint64_t>(c[0]) ^
-                   MixBits(static_cast<uint64_t>(c[1]) ^ MixBits(static_cast<uint64_t>(c[2]))));
+    uint64_t hash = 0;
+    for (const double v : c) hash = MixBits(hash ^ std::bit_cast<uint64_t>(v + 0.0));  // no -0
+    return hash;
   }
 };
 
@@ -38,6 +41,116 @@ class Groups {
  private:
   std::vector<int32_t> parent_;
 };
+
+// Asks whether a point of one cell lies within a radius of a point of another.
+class CellPairs {
+ public:
+  CellPairs(const std::vector<float>& points, double radius)
+      : points_(points), square_(radius * radius) {}
+
+  // Reorders both.
+  bool Touch(std::span<int32_t> a, std::span<int32_t> b) const {
+    constexpr size_t kFew = 64;
+    if (a.size() * b.size() <= kFew) {
+      for (const int32_t i : a) {
+        for (const int32_t j : b) {
+          if (Square(i, j) <= square_) return true;
+        }
+      }
+      return false;
+    }
+    const Bounds of_a = BoundsOf(a), of_b = BoundsOf(b);
+    double least = 0, most = 0;  // squared distances of points in the boxes
+    for (int axis = 0; axis < 3; ++axis) {
+      const double gap =
+          std::max({0.0, of_a.low[axis] - of_b.high[axis], of_b.low[axis] - of_a.high[axis]});
+      const double reach =
+          std::max(of_a.high[axis] - of_b.low[axis], of_b.high[axis] - of_a.low[axis]);
+      least += gap * gap, most += reach * reach;
+    }
+    if (least > square_) return false;
+    if (most <= square_) return true;
+    // Halves of the larger box, or of more points where both are points.
+    const double side_a = of_a.side(), side_b = of_b.side();
+    const bool split_a =
+        b.size() == 1 ||
+        (a.size() > 1 && (side_a > side_b || (side_a == side_b && a.size() >= b.size())));
+    const std::span<int32_t> split = split_a ? a : b, other = split_a ? b : a;
+    const int axis = (split_a ? of_a : of_b).longest();
+    const size_t half = split.size() / 2;
+    std::nth_element(split.begin(), split.begin() + half, split.end(), [&](int32_t i, int32_t j) {
+      return points_[3 * int64_t{i} + axis] < points_[3 * int64_t{j} + axis];
+    });
+    return Touch(split.first(half), other) || Touch(split.subspan(half), other);
+  }
+
+ private:
+  struct Bounds {
+    double low[3], high[3];
+    int longest() const {
+      int axis = 0;
+      for (int k = 1; k < 3; ++k) {
+        if (high[k] - low[k] > high[axis] - low[axis]) axis = k;
+      }
+      return axis;
+    }
+    double side() const { return high[longest()] - low[longest()]; }
+  };
+  Bounds BoundsOf(std::span<const int32_t> points) const {
+    Bounds bounds;
+    for (int axis = 0; axis < 3; ++axis) {
+      float low = points_[3 * int64_t{points[0]} + axis], high = low;
+      for (const int32_t i : points) {
+        low = std::min(low, points_[3 * int64_t{i} + axis]);
+        high = std::max(high, points_[3 * int64_t{i} + axis]);
+      }
+      bounds.low[axis] = low, bounds.high[axis] = high;
+    }
+    return bounds;
+  }
+  double Square(int32_t a, int32_t b) const {
+    double square = 0;
+    for (int axis = 0; axis < 3; ++axis) {
+      const double d = double{points_[3 * int64_t{a} + axis]} - points_[3 * int64_t{b} + axis];
+      square += d * d;
+    }
+    return square;
+  }
+
+  const std::vector<float>& points_;
+  const double square_;
+};
+
+// Joins all points [n,3] that lie within `radius` of each other.
+void JoinNeighbors(const std::vector<float>& points, double radius, Groups* groups) {
+  // A little over half: the diagonal of a cell is 0.88 of the radius, and points that are
+  // neighbours lie in cells that differ by 2 at the most along an axis; both hold whatever rounding
+  // does.
+  const double side = 0.51 * radius;
+  std::unordered_map<Cell, size_t, CellHash> number;
+  std::vector<std::vector<int32_t>> members;
+  for (size_t k = 0; k < points.size() / 3; ++k) {
+    Cell cell;
+    for (int axis = 0; axis < 3; ++axis) cell[axis] = std::floor(points[3 * k + axis] / side);
+    const auto [entry, is_new] = number.emplace(cell, members.size());
+    if (is_new) members.emplace_back();
+    std::vector<int32_t>& own = members[entry->second];
+    own.push_back(static_cast<int32_t>(k));
+    groups->Join(own.front(), own.back());
+  }
+  const CellPairs pairs(points, radius);
+  for (const auto& [cell, own] : number) {
+    // Of the 124 cells around it, the half that comes later: each pair of cells once.
+    for (int d = 63; d < 125; ++d) {
+      const auto found =
+          number.find({cell[0] + d % 5 - 2, cell[1] + d / 5 % 5 - 2, cell[2] + d / 25 - 2});
+      if (found == number.end()) continue;
+      std::vector<int32_t>&a = members[own], &b = members[found->second];
+      if (groups->Find(a.front()) == groups->Find(b.front())) continue;
+      if (pairs.Touch(a, b)) groups->Join(a.front(), b.front());
+    }
+  }
+}
 
 Box3 BoxOf(const GaussianCloud& cloud, const std::vector<int32_t>& gaussians) {
   Eigen::Vector3d low, high;
@@ -82,39 +195,8 @@ std::vector<FoundObject> FindObjects(const GaussianCloud& cloud, std::span<const
   const double radius =
       std::max(options.neighbor_factor * std::sqrt(double{near[near.size() / 2]}), 1e-6);
 
-  std::unordered_map<Cell, std::vector<int32_t>, CellHash> grid;
-  const auto cell_of = [&](size_t k) {
-    Cell cell;
-    for (int axis = 0; axis < 3; ++axis) {
-      cell[axis] = static_cast<int64_t>(std::floor(points[3 * k + axis] / radius));
-    }
-    return cell;
-  };
-  for (size_t k = 0; k < chosen.size(); ++k) grid[cell_of(k)].push_back(static_cast<int32_t>(k));
   Groups groups(chosen.size());
-  const auto near_enough = [&](int32_t a, int32_t b) {
-    double square = 0;
-    for (int axis = 0; axis < 3; ++axis) {
-      const double d = double{points[3 * int64_t{a} + axis]} - points[3 * int64_t{b} + axis];
-      square += d * d;
-    }
-    return square <= radius * radius;
-  };
-  for (size_t k = 0; k < chosen.size(); ++k) {
-    const auto i = static_cast<int32_t>(k);
-    const Cell cell = cell_of(k);
-    for (int64_t dz = -1; dz <= 1; ++dz) {
-      for (int64_t dy = -1; dy <= 1; ++dy) {
-        for (int64_t dx = -1; dx <= 1; ++dx) {
-          const auto found = grid.find({cell[0] + dx, cell[1] + dy, cell[2] + dz});
-          if (found == grid.end()) continue;
-          for (const int32_t j : found->second) {
-            if (j < i && groups.Find(i) != groups.Find(j) && near_enough(i, j)) groups.Join(i, j);
-          }
-        }
-      }
-    }
-  }
+  JoinNeighbors(points, radius, &groups);
 
   std::unordered_map<int32_t, size_t> number;
   std::vector<FoundObject> objects;

@@ -29,7 +29,9 @@ struct ObjectOptions {
 
 // Connected components of the graph whose edges join selected Gaussians that lie within a radius:
 // neighbor_factor times the median distance of selected Gaussians to their 3 nearest. Ordered by
-// falling mass. `scores`: [N]. O(N) by a grid of cells as wide as the radius.
+// falling mass. `scores`: [N]. Cells of half the radius, in which all are neighbours: a pair of
+// cells needs one edge, which boxes around halves of their points find or exclude, so that many
+// Gaussians on one spot cost no more than as many apart: O(N log N).
 std::vector<FoundObject> FindObjects(const GaussianCloud& cloud, std::span<const float> scores,
                                      const ObjectOptions& options);
 

@@ -88,7 +88,7 @@ at::Tensor RenderLabels(const GaussianModel& model, const PinholeView& view,
   const at::Tensor splats = Project(TensorsOf(model), view, options);
   TileBinTensors bins;
   BinTiles(splats, view.width_px, view.height_px, &bins);
-  constexpr int kVoters = 24;  // what is fainter than the 24 largest weights decides nothing
+  constexpr int kVoters = 24;  // what is fainter than the 24 largest weights does not count
   const TopContributors top =
       FindTopContributors(splats, bins, view.width_px, view.height_px, kVoters);
   at::Tensor map = at::full({view.height_px, view.width_px}, -1, at::kInt);

@@ -30,8 +30,9 @@ at::Tensor RenderSilhouette(const GaussianModel& model, const PinholeView& view,
                             const ProjectOptions& options, const at::Tensor& selected);
 
 // [H,W] i32: the label whose Gaussians weigh most in the pixel, weights times confidence; -1 where
-// less than half of the pixel is covered or by Gaussians without labels only. labels: [N] i32,
-// confidence: [N] f32.
+// less than half of the pixel is covered or by Gaussians without labels only. Counted are the 24
+// largest weights of the pixel: of many faint Gaussians one behind the other, as in fog, these may
+// cover less than half where all of them cover more. labels: [N] i32, confidence: [N] f32.
 at::Tensor RenderLabels(const GaussianModel& model, const PinholeView& view,
                         const ProjectOptions& options, const at::Tensor& labels,
                         const at::Tensor& confidence, int num_labels);

@@ -2,8 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 
 #include "athanor/base/random.h"
 #include "athanor/base/test_util.h"
@@ -231,6 +233,107 @@ TEST(Objects, AreTheConnectedParts) {
   EXPECT_NEAR(objects[1].box.frame_from_box.translation.x(), 1, 0.06);
   EXPECT_NEAR(objects[0].box.size_m.y(), 0.8, 0.12);
   EXPECT_TRUE(FindObjects(cloud, std::vector<float>(cloud.size(), 0.2f), {}).empty());
+}
+
+// Scenes of points with some of them much closer together than others.
+GaussianCloud Points(const std::vector<Eigen::Vector3f>& points) {
+  GaussianCloud cloud;
+  cloud.Resize(static_cast<int64_t>(points.size()));
+  for (size_t i = 0; i < points.size(); ++i) {
+    for (int axis = 0; axis < 3; ++axis) cloud.means[3 * i + axis] = points[i][axis];
+    cloud.quats[4 * i] = 1;
+    cloud.opacity_logits[i] = 3;
+  }
+  return cloud;
+}
+
+// Sizes and first members of the connected parts, by looking at every pair.
+std::map<int32_t, int64_t> PartsByBruteForce(const std::vector<Eigen::Vector3f>& points,
+                                             double factor) {
+  const size_t n = points.size();
+  std::vector<double> near;
+  for (size_t i = 0; i < n; ++i) {
+    std::vector<double> squares;
+    for (size_t j = 0; j < n; ++j) {
+      if (i != j)
+        squares.push_back((points[i].cast<double>() - points[j].cast<double>()).squaredNorm());
+    }
+    std::partial_sort(squares.begin(), squares.begin() + 3, squares.end());
+    near.push_back((squares[0] + squares[1] + squares[2]) / 3);
+  }
+  std::nth_element(near.begin(), near.begin() + n / 2, near.end());
+  const double radius = std::max(factor * std::sqrt(near[n / 2]), 1e-6);
+  std::vector<int32_t> part(n);
+  std::iota(part.begin(), part.end(), 0);
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (size_t i = 0; i < n; ++i) {
+      for (size_t j = 0; j < i; ++j) {
+        if (part[i] == part[j] ||
+            (points[i].cast<double>() - points[j].cast<double>()).norm() > radius) {
+          continue;
+        }
+        part[i] = part[j] = std::min(part[i], part[j]);
+        changed = true;
+      }
+    }
+  }
+  std::map<int32_t, int64_t> parts;
+  for (const int32_t p : part) ++parts[p];
+  return parts;
+}
+
+TEST(Objects, AreThoseOfBruteForce) {
+  Random random(4);
+  for (int trial = 0; trial < 12; ++trial) {
+    std::vector<Eigen::Vector3f> points;
+    const auto add = [&](const Eigen::Vector3f& at, float spread, int count) {
+      for (int i = 0; i < count; ++i) {
+        points.push_back(
+            at + spread * Eigen::Vector3f(random.Normal(), random.Normal(), random.Normal()));
+      }
+    };
+    add({0, 0, 0}, 1, 300);
+    for (int spot = 0; spot < 6; ++spot) {
+      add(3 * Eigen::Vector3f(random.Normal(), random.Normal(), random.Normal()),
+          trial % 3 == 0 ? 0.0f : 0.03f, 40);
+    }
+    if (trial % 4 == 1) points.push_back({1e30f, 0, 0});
+    ObjectOptions options;
+    options.min_gaussians = 1, options.max_objects = 1000;
+    options.neighbor_factor = 0.5 + 0.3 * trial;
+    std::map<int32_t, int64_t> found;
+    for (const FoundObject& object :
+         FindObjects(Points(points), std::vector<float>(points.size(), 1), options)) {
+      found[object.gaussians.front()] = std::ssize(object.gaussians);
+    }
+    EXPECT_EQ(found, PartsByBruteForce(points, options.neighbor_factor)) << trial;
+  }
+}
+
+// Every pair of these would take hours.
+TEST(Objects, ManyOnOneSpotAreFound) {
+  Random random(5);
+  std::vector<Eigen::Vector3f> points;
+  // A grid that gives the typical distance, 1, and so the radius, 4; and two balls that are 4.03
+  // apart from each other and farther from the grid, though boxes around them are nearer.
+  for (int i = 0; i < 450 * 450; ++i) {
+    points.emplace_back(static_cast<float>(i % 450), static_cast<float>(i / 450), 0.0f);
+  }
+  for (int i = 0; i < 100000; ++i) {
+    Eigen::Vector3f p;
+    do {
+      for (float& v : p) v = random.Uniform(-0.15f, 0.15f);
+    } while (p.norm() > 0.15f);
+    points.push_back(Eigen::Vector3f(0, 0, 4.65f) + p);
+    points.push_back(Eigen::Vector3f(2.5f, 2.5f, 7.15f) + p);
+  }
+  const std::vector<FoundObject> objects =
+      FindObjects(Points(points), std::vector<float>(points.size(), 1), {});
+  ASSERT_EQ(objects.size(), 3u);
+  EXPECT_EQ(objects[0].gaussians.size(), 450u * 450u);
+  EXPECT_EQ(objects[1].gaussians.size(), 100000u);
+  EXPECT_EQ(objects[2].gaussians.size(), 100000u);
 }
 
 PinholeView TestView() {

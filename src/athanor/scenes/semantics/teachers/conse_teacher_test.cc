@@ -57,6 +57,18 @@ class ConseTeacherTest : public ::testing::Test {
   ModelStore store_;
 };
 
+TEST_F(ConseTeacherTest, JoinedEncodersSayHowTheyRead) {
+  const std::string space = FindModelCard("clip-vit-b-32-names").text_space;
+  const auto one = OpenTextEncoder(space, store_);
+  const auto joined = OpenTextEncoder(space + "+" + space, store_);
+  const std::string prompt = "something to walk on";
+  ASSERT_FALSE(one->Explain(prompt).empty());
+  EXPECT_EQ(joined->Explain(prompt), one->Explain(prompt));
+  EXPECT_EQ(joined->dimension(), 2 * one->dimension());
+  const std::vector<std::string> prompts = {prompt};
+  EXPECT_NEAR(joined->Encode(prompts).norm().item<float>(), 1, 1e-5);
+}
+
 TEST_F(ConseTeacherTest, FindsThingsByWordsThatItWasNotTaught) {
   ATHANOR_SKIP_WITHOUT("nuscenes_keyframe");
   const auto teacher = OpenTeacher("deeplab-cityscapes", store_);

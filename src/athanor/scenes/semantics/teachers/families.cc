@@ -194,7 +194,7 @@ std::string FusedTeacher::key() const {
     if (!keys.empty()) keys += fusion_ == Fusion::kConcat ? '+' : '|';
     keys += teacher->key();
   }
-  return "fused-" + HexDigits(HashBytes(keys));
+  return "fused-unit-" + HexDigits(HashBytes(keys));
 }
 
 int FusedTeacher::dimension() const {
@@ -251,8 +251,7 @@ ViewFeatures FusedTeacher::Describe(const Image& rgb, const std::string& name) {
   }
   std::vector<at::Tensor> maps;
   for (const ViewFeatures& part : parts) {
-    const at::Tensor map = OnGrid(part, grid);
-    maps.push_back(fusion_ == Fusion::kMean ? UnitLength(map) : map);
+    maps.push_back(UnitLength(OnGrid(part, grid)));
   }
   ViewFeatures fused;
   fused.width_px = rgb.width;

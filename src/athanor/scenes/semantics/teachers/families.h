@@ -95,11 +95,12 @@ class InstanceTeacher : public Teacher {
 
 enum class Fusion {
   kConcat,  // vectors end to end; text vectors are those of the spaces, end to end
-  kMean     // of vectors of one space, each brought to length 1 first
+  kMean     // of vectors of one space
 };
 
 // Several teachers as one, dense: masks of one are spread over the finest grid among them (8 pixels
-// a cell when none is dense).
+// a cell when none is dense). Each teacher's vectors are brought to length 1 first, so that all
+// have one say, whatever lengths they give.
 class FusedTeacher : public Teacher {
  public:
   // Throws Error for none, and for a mean over different spaces or dimensions.

@@ -227,7 +227,7 @@ TEST_F(FamiliesTest, FusedTeachersJoinOrAverage) {
   const ViewFeatures both = joined->Describe(TwoThings(), "view");
   ASSERT_TRUE(both.is_dense());
   EXPECT_TRUE(at::allclose(both.features[6][3].to(at::kFloat),
-                           at::tensor({250 / 255.0f, 0.f, 0.f, 1.f, 0.f, 0.f}), 0, 3e-3));
+                           at::tensor({1.f, 0.f, 0.f, 1.f, 0.f, 0.f}), 0, 3e-3));
 
   const auto mean = OpenTeacher(pixel + "|" + clip, Store());
   EXPECT_EQ(mean->dimension(), 3);

@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "athanor/base/error.h"
 #include "athanor/nn/model_card.h"
 #include "athanor/scenes/semantics/teachers/clip_model.h"
@@ -38,6 +41,18 @@ class JoinedEncoder : public TextEncoder {
     std::vector<at::Tensor> vectors;
     for (const auto& part : parts_) vectors.push_back(part->Encode(prompts));
     return at::cat(vectors, 1) / std::sqrt(static_cast<double>(parts_.size()));
+  }
+  // What the parts say, each once.
+  std::string Explain(const std::string& prompt) const override {
+    std::vector<std::string> said;
+    std::string all;
+    for (const auto& part : parts_) {
+      const std::string words = part->Explain(prompt);
+      if (words.empty() || std::find(said.begin(), said.end(), words) != said.end()) continue;
+      said.push_back(words);
+      all += (all.empty() ? "" : "; ") + words;
+    }
+    return all;
   }
 
  private:

@@ -227,8 +227,23 @@ TEST(TrainTeacher, GoesOnAfterAKillAsIfThereHadBeenNone) {
   const TrainTeacherResult first = train("parts", options, false, [&] { return ++calls == 5; });
   EXPECT_TRUE(first.interrupted);
   EXPECT_EQ(first.step, 5);
-  const TrainTeacherResult rest = train("parts", options, true);
+  // Other worlds are not what the run began with; the same ones elsewhere are.
+  WriteWorld(folder / "other", kFirstTrainingSeed + 1);
+  const auto go_on = [&](const std::vector<fs::path>& worlds) {
+    return TrainTeacher(worlds, {}, folder / "parts", options, true);
+  };
+  for (const std::vector<fs::path>& worlds :
+       {std::vector<fs::path>{folder / "other"}, {folder / "train", folder / "other"}}) {
+    EXPECT_THAT(ErrorOf([&] { go_on(worlds); }),
+                AllOf(HasSubstr("run.json: the run began with the worlds of "),
+                      HasSubstr("train; expected the same"), HasSubstr("other")));
+  }
+  fs::rename(folder / "train", folder / "moved");
+  WriteFile(folder / "parts" / "card.md", "of other weights");
+  const TrainTeacherResult rest = go_on({folder / "moved"});
+  fs::rename(folder / "moved", folder / "train");
   EXPECT_FALSE(rest.interrupted);
+  EXPECT_FALSE(fs::exists(folder / "parts" / "card.md"));
   EXPECT_EQ(ReadFile(rest.weights), ReadFile(whole.weights));
   EXPECT_EQ(ReadFile(folder / "parts" / "metrics.jsonl"),
             ReadFile(folder / "whole" / "metrics.jsonl"));

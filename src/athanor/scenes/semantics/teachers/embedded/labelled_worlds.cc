@@ -6,6 +6,7 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
+#include "athanor/base/hash.h"
 
 namespace athanor {
 namespace {
@@ -67,6 +68,14 @@ std::string LabelledWorlds::Sort() const {
     sort += StrCat(sort.empty() ? "" : " and ", name, "s");
   }
   return sort;
+}
+
+std::string LabelledWorlds::Fingerprint() const {
+  uint64_t hash = 0;
+  for (const auto& [name, text] : classes_read_) hash = HashBytes(text, hash);
+  for (const World& world : worlds_) hash = HashBytes(ReadFile(world.list), hash);
+  for (const View& view : views_) hash = HashBytes(view.picture.filename().string(), hash);
+  return HexDigits(hash);
 }
 
 void LabelledWorlds::ReadRoom(const fs::path& folder, Use use) {

@@ -46,6 +46,9 @@ class LabelledWorlds {
   int64_t num_worlds() const { return static_cast<int64_t>(worlds_.size()); }
   int64_t num_views() const { return static_cast<int64_t>(views_.size()); }
   const std::vector<PixelLabel>& labels() const { return labels_; }
+  // 16 hexadecimal digits of the lists of all worlds and the names of their pictures, in order,
+  // wherever the folders lie: training draws the same from worlds of the same digits.
+  std::string Fingerprint() const;
 
   // Thread-safe. Throws Error when the pictures are damaged or do not fit the lists.
   LabelledView ReadView(int64_t view) const;

@@ -12,6 +12,7 @@
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
 #include "athanor/base/log.h"
+#include "athanor/base/parallel.h"
 #include "athanor/media/plot.h"
 #include "athanor/nn/training_run.h"
 
@@ -39,6 +40,42 @@ void CheckSameOptions(const fs::path& path, TrainTeacherOptions options) {
   before.steps = options.steps;
   ATHANOR_CHECK(Describe(before).ToToml() == Describe(options).ToToml(), path.string(),
                 ": this run has other options; only --steps may change when it goes on");
+}
+
+std::string Listed(const std::vector<fs::path>& folders) {
+  std::string list;
+  for (const fs::path& folder : folders) list += (list.empty() ? "" : ", ") + folder.string();
+  return list;
+}
+
+std::string AboutRun(const std::vector<fs::path>& folders, const LabelledWorlds& worlds) {
+  std::vector<fs::path> absolute;
+  for (const fs::path& folder : folders) absolute.push_back(fs::absolute(folder));
+  return Json{{"kind", "semantic train-teacher"},
+              {"threads", NumThreads()},
+              {"worlds", Listed(absolute)},
+              {"worlds_hash", worlds.Fingerprint()}}
+             .dump(2) +
+         "\n";
+}
+
+// A run goes on with the worlds that it began with.
+void CheckSameWorlds(const fs::path& path, const std::vector<fs::path>& folders,
+                     const LabelledWorlds& worlds) {
+  if (!fs::exists(path)) {
+    LogWarning(StrCat(path.string(),
+                      ": there is none, which would say whether the run began with "
+                      "these worlds"));
+    return;
+  }
+  const Json run = Json::parse(ReadFile(path), nullptr, /*allow_exceptions=*/false);
+  ATHANOR_CHECK(run.is_object() && run.value("kind", "") == "semantic train-teacher" &&
+                    run.contains("worlds") && run["worlds"].is_string() &&
+                    run.contains("worlds_hash") && run["worlds_hash"].is_string(),
+                path.string(), ": expected the run of a train-teacher with 'worlds'");
+  ATHANOR_CHECK(run["worlds_hash"].get<std::string>() == worlds.Fingerprint(), path.string(),
+                ": the run began with the worlds of ", run["worlds"].get<std::string>(),
+                "; expected the same ones in the same order, found others in ", Listed(folders));
 }
 
 std::string Percent(double share) {
@@ -147,10 +184,17 @@ TrainTeacherResult TrainTeacher(const std::vector<fs::path>& folders,
     held_out.push_back(LabelledWorlds({folder}, LabelledWorlds::Use::kScoring));
     held_out.back().UseLexicon(lexicon);
   }
+  if (resume) CheckSameWorlds(out / "run.json", folders, worlds);
   TeacherTrainer trainer(worlds, lexicon, options, {});
   TrainTeacherOptions copy = options;
-  run.Create(Describe(copy).ToToml(), "");
+  const std::string config = Describe(copy).ToToml();
+  if (resume) {
+    WriteFile(run.config(), config);  // there may be more steps
+  } else {
+    run.Create(config, AboutRun(folders, worlds));
+  }
   const LogFile log(out / "log.txt");
+  if (resume) run.CompareThreads();
   const auto checkpoint = run.NewestCheckpoint();
   if (resume && checkpoint) {
     trainer.Restore(ReadSafeTensors(*checkpoint), checkpoint->string());
@@ -215,7 +259,9 @@ TrainTeacherResult TrainTeacher(const std::vector<fs::path>& folders,
     result.weights = out / "teacher.safetensors";
     WriteSafeTensors(result.weights, trainer.Export());
     result.scores = score(0);
-    if (!result.scores.empty()) {
+    if (result.scores.empty()) {
+      fs::remove(out / "card.md");  // of other weights
+    } else {
       result.card = out / "card.md";
       WriteFile(result.card,
                 TeacherCard(result, options, lexicon,

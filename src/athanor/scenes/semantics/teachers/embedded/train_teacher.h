@@ -20,13 +20,13 @@ struct TrainTeacherResult {
   std::vector<TeacherScore> scores;  // one per folder of worlds to score on
 };
 
-// Trains on the worlds of `folders` and writes to `out`: config.toml, metrics.jsonl, curves.png,
-// checkpoints/, and at the end teacher.safetensors (OpenEmbedded reads it) and card.md. With
-// `scored_on`, scores on those worlds now and then, and at the end on all of them for the card,
-// which has a table per folder.
-// `resume`: goes on from the newest checkpoint, with the same worlds and options but for
-// `steps`; the result is that of a run in one piece, unless `steps` rises after the rate began to
-// fall. Throws Error.
+// Trains on the worlds of `folders` and writes to `out`: config.toml, run.json, metrics.jsonl,
+// curves.png, checkpoints/, and at the end teacher.safetensors (OpenEmbedded reads it). With
+// `scored_on`, scores on those worlds now and then, and at the end on all of them for card.md,
+// which has a table per folder; without, there is no card.
+// `resume`: goes on from the newest checkpoint, with the same worlds, wherever they lie, and
+// options but for `steps`; the result is that of a run in one piece, unless `steps` rises after the
+// rate began to fall, or the number of threads is another, which the log says. Throws Error.
 TrainTeacherResult TrainTeacher(const std::vector<std::filesystem::path>& folders,
                                 const std::vector<std::filesystem::path>& scored_on,
                                 const std::filesystem::path& out,

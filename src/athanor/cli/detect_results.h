@@ -1,0 +1,41 @@
+// The detector on driving logs, for the commands that run it: which weights, and what it finds as
+// files of the benchmarks.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "athanor/detection/profusion3d/log_detections.h"
+
+namespace athanor {
+
+// "tiny": the weights that come with the program (models/athanor-detect-tiny); anything else is a
+// file. Throws Error.
+std::unique_ptr<Detector> OpenDetector(const std::filesystem::path& model);
+
+// The logs of a split, as `detect eval` names splits: "" or "all"; names of nuScenes; a file of
+// names. Throws Error when none is left.
+Logs LogsOfSplit(const std::vector<std::filesystem::path>& folders, const std::string& split);
+
+struct DetectToFilesOptions {
+  LogDetectionOptions detection;
+  int64_t pictures = 0;  // evenly spread over the frames
+};
+
+// What was found, and where it was written.
+struct DetectedFiles {
+  std::filesystem::path results;  // as the benchmark of the logs takes it
+  std::string format;             // "nuscenes", "argoverse2", "kitti"
+  int64_t frames = 0;
+  std::vector<int64_t> counts;  // by class, with a score of a tenth or more
+};
+
+// Writes `out`/results_nusc.json, detections.feather or data/*.txt, and pictures/*.png. Throws
+// Error for logs of several formats.
+DetectedFiles DetectToFiles(Detector* detector, const std::vector<FrameOfLog>& frames,
+                            const std::filesystem::path& out, const DetectToFilesOptions& options);
+
+}  // namespace athanor

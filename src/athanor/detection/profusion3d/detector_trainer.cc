@@ -1,0 +1,473 @@
+#include "athanor/detection/profusion3d/detector_trainer.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <malloc.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
+
+#include "athanor/base/error.h"
+#include "athanor/base/files.h"
+#include "athanor/base/log.h"
+#include "athanor/base/parallel.h"
+#include "athanor/base/progress.h"
+#include "athanor/base/random.h"
+#include "athanor/detection/profusion3d/detection_loss.h"
+#include "athanor/detection/profusion3d/detector.h"
+#include "athanor/detection/profusion3d/loader.h"
+#include "athanor/detection/profusion3d/log_detections.h"
+#include "athanor/detection/profusion3d/training_samples.h"
+#include "athanor/media/plot.h"
+#include "athanor/nn/training_run.h"
+
+namespace athanor {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr const char *kKind = "detect train", *kBank = "objects.bank",
+                     *kWeights = "detector.safetensors";
+
+TrainingSampleOptions SamplesOf(const DetectTrainOptions& o) {
+  TrainingSampleOptions samples;
+  samples.frame = SampleOptionsOf(o.model);
+  samples.sampler = {.seed = static_cast<uint64_t>(o.seed), .is_balanced = o.balanced};
+  samples.augmentation = o.augmentation;
+  if (!o.augment) {
+    const AugmentationOptions given = o.augmentation;
+    samples.augmentation = NoAugmentation();
+    samples.augmentation.drop_pictures = given.drop_pictures;
+    samples.augmentation.drop_points = given.drop_points;
+    samples.augmentation.drop_camera = given.drop_camera;
+  }
+  // A network of one sensor never sees an empty sample.
+  if (!o.model.use_cameras) samples.augmentation.drop_points = 0;
+  if (!o.model.use_lidar) samples.augmentation.drop_pictures = 0;
+  samples.paste_steps =
+      static_cast<int64_t>(o.paste_until * static_cast<double>(o.steps) * o.batch);
+  samples.share = o.share;
+  return samples;
+}
+
+// Cuts the objects out of all frames, unless an earlier part of the run has done so.
+std::shared_ptr<const ObjectBank> BankOf(const Logs& logs, const DetectTrainOptions& options,
+                                         const fs::path& path) {
+  if (!fs::exists(path)) {
+    const std::vector<FrameOfLog> frames = FramesOf(logs);
+    const FrameSampleOptions samples = SampleOptionsOf(options.model);
+    ObjectBankWriter writer(path);
+    Progress progress("objects", static_cast<int64_t>(frames.size()));
+    SampleLoader loader(
+        [&](int64_t i) {
+          return IsOfShare(i, options.share)
+                     ? MakeFrameSample(*frames[i].log, frames[i].frame, samples)
+                     : DetectionSample();
+        },
+        0, static_cast<int64_t>(frames.size()), {.workers = NumThreads()});
+    for (int64_t i = 0; i < std::ssize(frames); ++i) {
+      const std::optional<DetectionSample> sample = loader.Next();
+      if (sample->boxes.defined()) writer.AddFrame(*sample);
+      progress.Update(i + 1, frames[i].log->name);
+    }
+    writer.Finish();
+  }
+  return std::make_shared<const ObjectBank>(path);
+}
+
+// What a step did, means over its samples.
+struct StepReport {
+  double loss = 0, classes = 0, boxes = 0, attributes = 0, denoising = 0, heat = 0;
+  double gradient_norm = 0, rate = 0;
+  double wait_s = 0, seconds = 0;  // for samples; in all
+};
+
+class Trainer {
+ public:
+  Trainer(const DetectTrainOptions& options, std::shared_ptr<const TrainingSamples> samples)
+      : options_(options),
+        samples_(std::move(samples)),
+        detector_(options.model, static_cast<uint64_t>(options.seed)),
+        adam_(
+            &detector_.parameters(),
+            {.beta2 = 0.99, .weight_decay = options.weight_decay, .clip_norm = options.clip_norm}) {
+    StartAverages();
+  }
+
+  int64_t step() const { return step_; }
+  const Detector& detector() const { return detector_; }
+
+  // Takes the tensors that the network has, too. Throws Error when there is none.
+  void StartFrom(const fs::path& weights);
+  StepReport Step();
+  SafeTensors Checkpoint() const;
+  void Restore(const fs::path& checkpoint);
+  // The averaged weights.
+  SafeTensors Export() const;
+
+ private:
+  void StartAverages() {
+    averages_.clear();
+    for (const auto& [name, tensor] : detector_.parameters().trained()) {
+      averages_.push_back(tensor.detach().clone());
+    }
+  }
+  void Average();
+  void Learn(const DetectionSample& sample, int64_t index, StepReport* report);
+
+  DetectTrainOptions options_;
+  std::shared_ptr<const TrainingSamples> samples_;
+  Detector detector_;
+  AdamW adam_;
+  std::vector<at::Tensor> averages_;  // of the trained tensors, in their order
+  std::optional<SampleLoader> loader_;
+  int64_t step_ = 0;
+};
+
+void Trainer::StartFrom(const fs::path& weights) {
+  const at::NoGradGuard no_gradient;
+  const SafeTensors file = ReadSafeTensors(weights);
+  std::map<std::string, at::Tensor> there(file.tensors.begin(), file.tensors.end());
+  int64_t taken = 0, all = 0;
+  for (const auto* list : {&detector_.parameters().trained(), &detector_.parameters().buffers()}) {
+    for (const auto& [name, tensor] : *list) {
+      ++all;
+      const auto found = there.find(name);
+      if (found == there.end() || found->second.sizes() != tensor.sizes()) continue;
+      at::Tensor mine = tensor;
+      mine.copy_(found->second);
+      ++taken;
+    }
+  }
+  ATHANOR_CHECK(taken > 0, weights.string(), ": expected weights of a detector, found none that ",
+                "this network has too");
+  LogInfo(StrCat("started from ", weights.string(), ": ", taken, " of ", all, " tensors"));
+  StartAverages();
+}
+
+void Trainer::Average() {
+  const at::NoGradGuard no_gradient;
+  // Early weights are soon forgotten.
+  const double kept = std::min(
+      options_.average, (1.0 + static_cast<double>(step_)) / (10.0 + static_cast<double>(step_)));
+  for (size_t i = 0; i < averages_.size(); ++i) {
+    averages_[i].lerp_(detector_.parameters().trained()[i].second.detach(), 1 - kept);
+  }
+}
+
+void Trainer::Learn(const DetectionSample& sample, int64_t index, StepReport* report) {
+  const uint64_t seed = MixBits(static_cast<uint64_t>(options_.seed) ^
+                                MixBits(static_cast<uint64_t>(index) + 0x5eed));
+  Random random(seed);
+  const DetectionTruth truth =
+      TruthInRange({sample.boxes, sample.labels, sample.attributes}, detector_.grid());
+  DetectorPass pass;
+  pass.training = true, pass.bfloat16 = options_.bfloat16;
+  pass.denoising = MakeDenoisingQueries(truth.boxes, detector_.grid(),
+                                        {.groups = options_.denoising_groups}, &random);
+  at::Generator generator = at::detail::createCPUGenerator(seed);
+  if (options_.dropout) pass.dropout = &generator;
+  const DetectorOutputs outputs = detector_.Forward(sample, pass);
+  const DetectionLoss loss = ComputeDetectionLoss(outputs.layers, pass.denoising, truth, {});
+  at::Tensor total = loss.total;
+  if (outputs.heat.defined()) {
+    const at::Tensor heat = HeatLoss(outputs.heat, truth.boxes, truth.labels, detector_.grid());
+    total = total + options_.heat_weight * heat;
+    report->heat += options_.heat_weight * heat.item<double>() / options_.batch;
+  }
+  const double value = total.item<double>();
+  ATHANOR_CHECK(std::isfinite(value), "training: the loss of sample ", sample.id, " at step ",
+                step_, " is not finite");
+  if (total.requires_grad()) (total / options_.batch).backward();
+  report->loss += value / options_.batch;
+  report->classes += loss.classes / options_.batch;
+  report->boxes += loss.boxes / options_.batch;
+  report->attributes += loss.attributes / options_.batch;
+  report->denoising += loss.denoising / options_.batch;
+}
+
+StepReport Trainer::Step() {
+  using Clock = std::chrono::steady_clock;
+  const auto seconds = [](Clock::time_point since) {
+    return std::chrono::duration<double>(Clock::now() - since).count();
+  };
+  if (!loader_) {
+    loader_.emplace([samples = samples_](int64_t index) { return samples->Make(index); },
+                    step_ * options_.batch, options_.steps * options_.batch,
+                    LoaderOptions{.workers = options_.workers, .ahead = 2 + options_.batch});
+  }
+  const auto start = Clock::now();
+  StepReport report;
+  for (int i = 0; i < options_.batch; ++i) {
+    const auto asked = Clock::now();
+    const std::optional<DetectionSample> sample = loader_->Next();
+    report.wait_s += seconds(asked);
+    Learn(*sample, step_ * options_.batch + i, &report);
+  }
+  report.rate = OneCycle(step_, options_.steps, options_.rate);
+  report.gradient_norm = adam_.Step(report.rate);
+  ++step_;
+  Average();
+  report.seconds = seconds(start);
+  return report;
+}
+
+SafeTensors Trainer::Checkpoint() const {
+  SafeTensors file = detector_.ToSafeTensors();
+  adam_.Save("", &file);
+  for (size_t i = 0; i < averages_.size(); ++i) {
+    file.tensors.emplace_back("average." + detector_.parameters().trained()[i].first, averages_[i]);
+  }
+  file.metadata["step"] = StrCat(step_);
+  return file;
+}
+
+void Trainer::Restore(const fs::path& checkpoint) {
+  const std::string where = checkpoint.string();
+  const SafeTensors file = ReadSafeTensors(checkpoint);
+  detector_.parameters().Load("", file, where);
+  adam_.Load("", file, where);
+  for (size_t i = 0; i < averages_.size(); ++i) {
+    averages_[i].copy_(file.Get("average." + detector_.parameters().trained()[i].first, where));
+  }
+  const auto step = file.metadata.find("step");
+  ATHANOR_CHECK(step != file.metadata.end(), where, ": expected metadata 'step', found none");
+  step_ = std::stoll(step->second);
+}
+
+SafeTensors Trainer::Export() const {
+  SafeTensors file = detector_.ToSafeTensors();
+  std::map<std::string, at::Tensor> averages;
+  for (size_t i = 0; i < averages_.size(); ++i) {
+    averages[detector_.parameters().trained()[i].first] = averages_[i];
+  }
+  for (auto& [name, tensor] : file.tensors) {
+    if (const auto found = averages.find(name); found != averages.end()) tensor = found->second;
+  }
+  return file;
+}
+
+Json AboutRun(const std::vector<fs::path>& datasets, const std::vector<fs::path>& scored_on) {
+  const auto paths = [](const std::vector<fs::path>& list) {
+    Json array = Json::array();
+    for (const fs::path& path : list) array.push_back(fs::absolute(path).string());
+    return array;
+  };
+  return {{"kind", kKind},
+          {"datasets", paths(datasets)},
+          {"scored_on", paths(scored_on)},
+          {"threads", NumThreads()}};
+}
+
+// A run goes on as it began.
+void CheckSameRun(const TrainingRun& run, const Json& about, DetectTrainOptions options) {
+  const fs::path path = run.path() / "run.json";
+  ATHANOR_CHECK(fs::exists(run.config()) && fs::exists(path), run.path().string(),
+                ": expected a training of a detector to go on with, found no config.toml and "
+                "run.json");
+  const Json before = Json::parse(ReadFile(path), nullptr, /*allow_exceptions=*/false);
+  for (const char* key : {"kind", "datasets", "threads"}) {
+    ATHANOR_CHECK(before.is_object() && before.contains(key) && before[key] == about[key],
+                  path.string(), ": expected \"", key, "\": ", about[key].dump(),
+                  " to go on with, found ",
+                  before.is_object() && before.contains(key) ? before[key].dump() : "none");
+  }
+  DetectTrainOptions old;
+  Describe(old).ReadToml(run.config());
+  ATHANOR_CHECK(Describe(old).ToToml() == Describe(options).ToToml(), run.config().string(),
+                ": this run has other options; a run goes on with its own");
+}
+
+void PlotMetrics(const fs::path& out) {
+  PlotSeries loss{"loss / 10"}, map{"mAP"}, nds{"NDS"};
+  std::istringstream lines(ReadFile(out / "metrics.jsonl"));
+  double sum = 0;
+  int count = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!json.is_object()) continue;
+    const double step = json.value("step", 0.0);
+    if (json.contains("mAP")) {
+      map.x.push_back(step), nds.x.push_back(step);
+      map.y.push_back(json.value("mAP", 0.0)), nds.y.push_back(json.value("NDS", 0.0));
+    } else if (json.contains("loss")) {
+      // Samples differ much: means of five lines.
+      sum += json.value("loss", 0.0);
+      if (++count % 5 != 0) continue;
+      loss.x.push_back(step), loss.y.push_back(sum / 5 / 10);
+      sum = 0;
+    }
+  }
+  WriteImage(out / "curves.png", PlotLines({loss, map, nds}, {.title = "training of the detector",
+                                                              .x_label = "step",
+                                                              .y_label = "loss / 10, mAP, NDS"}));
+}
+
+// Every step takes and gives back the same hundreds of megabytes: kept in the heap, they need not
+// be cleared by the system each time.
+void KeepFreedMemory() {
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, 2147483647);
+  mallopt(M_TOP_PAD, 256 << 20);
+}
+
+}  // namespace
+
+DetectTrainResult TrainDetector(const std::vector<fs::path>& datasets,
+                                const std::vector<fs::path>& scored_on, const fs::path& out,
+                                const DetectTrainOptions& options, bool resume,
+                                const std::function<bool()>& stop) {
+  const TrainingRun run(out);
+  const Json about = AboutRun(datasets, scored_on);
+  if (resume) {
+    CheckSameRun(run, about, options);
+  } else {
+    run.CheckFree();
+  }
+  const Logs logs = ReadLogs(datasets), scored_logs = ReadLogs(scored_on);
+  if (!resume) {
+    DetectTrainOptions copy = options;
+    run.Create(Describe(copy).ToToml(), about.dump(2) + "\n");
+  }
+  const LogFile log(out / "log.txt");
+  std::shared_ptr<const ObjectBank> bank;
+  if (options.paste) bank = BankOf(logs, options, out / kBank);
+  const auto samples = std::make_shared<const TrainingSamples>(logs, bank, SamplesOf(options));
+  Trainer trainer(options, samples);
+  const auto checkpoint = run.NewestCheckpoint();
+  if (resume && checkpoint) {
+    trainer.Restore(*checkpoint);
+    LogInfo(StrCat("resumed from ", checkpoint->string(), " at step ", trainer.step()));
+  } else if (!options.start_from.empty()) {
+    trainer.StartFrom(options.start_from);
+  }
+  run.TruncateMetrics(trainer.step());
+  DetectTrainResult result;
+  result.parameters = trainer.detector().parameters().CountTrained();
+  result.frames = samples->num_frames();
+  LogInfo(StrCat(result.frames, " frames of ", logs.size(), " logs, ", result.parameters,
+                 " parameters"));
+  KeepFreedMemory();
+
+  const auto score = [&](int64_t count, const char* title) {
+    const auto detector = Detector::FromSafeTensors(trainer.Export(), out.string());
+    LogDetectionOptions detect;
+    detect.bfloat16 = options.bfloat16, detect.workers = options.workers, detect.title = title;
+    return ScoreFrames(detector.get(), FramesOf(scored_logs, count), detect).metrics;
+  };
+  StepReport report;
+  TrainingLoop loop;
+  loop.title = "training";
+  loop.first = trainer.step(), loop.steps = options.steps;
+  loop.checkpoint_every = options.checkpoint_every, loop.metrics_every = options.metrics_every;
+  loop.step = [&] { report = trainer.Step(); };
+  loop.note = [&] {
+    char text[32];
+    std::snprintf(text, sizeof text, "loss %.2f", report.loss);
+    return std::string(text);
+  };
+  loop.metrics = [&](int64_t step) {
+    return Json{{"step", step},
+                {"loss", report.loss},
+                {"classes", report.classes},
+                {"boxes", report.boxes},
+                {"attributes", report.attributes},
+                {"denoising", report.denoising},
+                {"heat", report.heat},
+                {"gradient_norm", report.gradient_norm},
+                {"rate", report.rate},
+                {"seconds", report.seconds},
+                {"wait_seconds", report.wait_s}}
+        .dump();
+  };
+  loop.observe = [&](int64_t step) {
+    if (scored_logs.empty() || options.score_every <= 0 || step % options.score_every != 0) return;
+    const NuscenesMetrics metrics = score(options.score_frames, "");
+    run.AddMetrics(
+        Json{{"step", step}, {"mAP", metrics.mean_ap}, {"NDS", metrics.nd_score}}.dump());
+    LogInfo(StrCat("step ", step, ": mAP ", metrics.mean_ap, ", NDS ", metrics.nd_score, " on ",
+                   options.score_frames, " frames"));
+  };
+  loop.checkpoint = [&] { return trainer.Checkpoint(); };
+  loop.stop = stop;
+  result.interrupted = !run.Train(loop);
+  result.step = trainer.step(), result.loss = report.loss;
+  if (!result.interrupted) {
+    result.weights = out / kWeights;
+    WriteSafeTensors(result.weights, trainer.Export());
+    if (!scored_logs.empty()) {
+      const NuscenesMetrics metrics = score(0, "scoring");
+      result.mean_ap = metrics.mean_ap, result.nd_score = metrics.nd_score;
+      run.AddMetrics(
+          Json{{"step", result.step}, {"mAP", metrics.mean_ap}, {"NDS", metrics.nd_score}}.dump());
+    }
+  }
+  if (fs::exists(out / "metrics.jsonl")) PlotMetrics(out);
+  return result;
+}
+
+DetectTrainOptions DetectTrainPreset(const std::string& name) {
+  DetectTrainOptions options;
+  Describe(options).ReadToml(FindShared("configs/detect/" + name + ".toml"));
+  return options;
+}
+
+OptionList Describe(DetectTrainOptions& o) {
+  OptionList list = Describe(o.model);
+  list.Add("steps", &o.steps, "of the training", {.min = 1, .max = 1e9});
+  list.Add("batch", &o.batch, "samples per step", {.min = 1, .max = 1024});
+  list.Add("rate", &o.rate, "highest learning rate; it rises over 40 % of the steps and falls",
+           {.min = 0, .max = 1});
+  list.Add("weight-decay", &o.weight_decay, "of AdamW", {.min = 0, .max = 10});
+  list.Add("clip", &o.clip_norm, "longest gradient that is taken whole; 0: any",
+           {.min = 0, .max = 1e9});
+  list.Add("average", &o.average, "of weights over steps, exponential: these are the result",
+           {.min = 0, .max = 1});
+  list.Add("bfloat16", &o.bfloat16, "convolutions compute in bfloat16");
+  list.Add("dropout", &o.dropout, "in the decoder, a tenth");
+  list.Add("heat-weight", &o.heat_weight, "of the heat map's loss", {.min = 0, .max = 1000});
+  list.Add("denoising-groups", &o.denoising_groups,
+           "of true boxes, moved a little, that queries are to find back", {.min = 0, .max = 100});
+  list.Add("share", &o.share, "of the frames that is trained on", {.min = 0.001, .max = 1});
+  list.Add("balanced", &o.balanced, "each class is seen equally often");
+  list.Add("paste", &o.paste, "objects of other frames into each sample");
+  list.Add("paste-until", &o.paste_until, "part of the steps that paste", {.min = 0, .max = 1});
+  list.Add("augment", &o.augment, "turn, flip, scale and move the world, zoom pictures, colours");
+  AugmentationOptions& a = o.augmentation;
+  list.Add("flip", &a.flip_probability, "how often the world is flipped, along x and along y",
+           {.min = 0, .max = 1});
+  list.Add("rotation", &a.max_rotation_rad, "of the world, at most, radians",
+           {.min = 0, .max = 3.15});
+  list.Add("scale-low", &a.min_scale, "least scale of the world", {.min = 0.1, .max = 10});
+  list.Add("scale-high", &a.max_scale, "largest", {.min = 0.1, .max = 10});
+  list.Add("translation", &a.translation_sigma_m, "of the world, standard deviation, metres",
+           {.min = 0, .max = 100});
+  list.Add("zoom-low", &a.min_zoom, "least zoom of a picture", {.min = 0.1, .max = 10});
+  list.Add("zoom-high", &a.max_zoom, "largest", {.min = 0.1, .max = 10});
+  list.Add("drop-cameras", &a.drop_pictures, "how often all pictures are taken away",
+           {.min = 0, .max = 1});
+  list.Add("drop-lidar", &a.drop_points, "how often all points are", {.min = 0, .max = 1});
+  list.Add("drop-camera", &a.drop_camera, "how often each picture is", {.min = 0, .max = 1});
+  list.Add("start-from", &o.start_from,
+           "weights of `detect pretrain` or of another run; tensors that fit are taken");
+  list.Add("score-every", &o.score_every, "steps between scores on the data of --score; 0: none",
+           {.min = 0, .max = 1e9});
+  list.Add("score-frames", &o.score_frames, "of each of these scores; the last takes all",
+           {.min = 1, .max = 1e9});
+  list.Add("checkpoint-every", &o.checkpoint_every, "steps between checkpoints",
+           {.min = 0, .max = 1e9});
+  list.Add("metrics-every", &o.metrics_every, "steps between lines of metrics.jsonl",
+           {.min = 1, .max = 1e9});
+  list.Add("workers", &o.workers, "threads that make samples", {.min = 0, .max = 256});
+  list.Add("seed", &o.seed, "of weights and of everything random", {.min = 0, .max = 2147483647});
+  return list;
+}
+
+}  // namespace athanor

@@ -1,0 +1,65 @@
+// Trains the detector: driving logs in, weights out. The folder of a run (nn/training_run.h) also
+// gets objects.bank (what is pasted), curves.png and, at the end, detector.safetensors.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "athanor/base/options.h"
+#include "athanor/detection/profusion3d/augmentation.h"
+#include "athanor/detection/profusion3d/detector_options.h"
+
+namespace athanor {
+
+struct DetectTrainOptions {
+  DetectorOptions model;
+
+  int64_t steps = 2000;
+  int batch = 2;       // samples per step, one after the other
+  double rate = 1e-3;  // the highest of one cycle (OneCycle in nn/adamw.h)
+  double weight_decay = 0.01, clip_norm = 35;
+  double average = 0.995;  // of the weights, exponentially, per step: these are the result
+  bool bfloat16 = true;    // convolutions
+  bool dropout = false;    // in the decoder
+  double heat_weight = 1;  // of the heat map's loss beside that of the queries
+  int denoising_groups = 2;
+
+  double share = 1;           // of the frames
+  bool balanced = true;       // by class
+  bool paste = true;          // objects of other frames ...
+  double paste_until = 0.75;  // ... in this part of the steps
+  bool augment = true;
+  AugmentationOptions augmentation;
+
+  std::string start_from;  // weights of a pre-training or of another run; those that fit are taken
+  int64_t score_every = 0, score_frames = 50;
+  int checkpoint_every = 200, metrics_every = 10;
+  int workers = 1;
+  int64_t seed = 0;
+};
+OptionList Describe(DetectTrainOptions& options);
+
+// The presets of configs/detect/: "tiny" trains and runs on a CPU, "small" is for a GPU, "paper"
+// the full size. Throws Error for another name.
+DetectTrainOptions DetectTrainPreset(const std::string& name);
+
+struct DetectTrainResult {
+  int64_t step = 0, parameters = 0, frames = 0;
+  double loss = 0;
+  double mean_ap = -1, nd_score = -1;  // on all frames of `scored_on`; -1 without
+  bool interrupted = false;
+  std::filesystem::path weights;
+};
+
+// Trains on all annotated frames of the data sets, and scores on those of `scored_on`, which may be
+// empty. With `resume` the run in the folder goes on: the same bytes as if it had never stopped.
+// Throws Error (path, what) for data, weights or a run that do not fit.
+DetectTrainResult TrainDetector(const std::vector<std::filesystem::path>& datasets,
+                                const std::vector<std::filesystem::path>& scored_on,
+                                const std::filesystem::path& out, const DetectTrainOptions& options,
+                                bool resume, const std::function<bool()>& stop = {});
+
+}  // namespace athanor

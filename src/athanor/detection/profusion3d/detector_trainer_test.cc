@@ -1,0 +1,158 @@
+// Training on a small made-up log: it learns, and goes on after a stop as if there had been none.
+#include "athanor/detection/profusion3d/detector_trainer.h"
+
+#include <ATen/ops/zeros.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "athanor/base/files.h"
+#include "athanor/base/test_util.h"
+#include "athanor/datasets/log_test_util.h"
+#include "athanor/datasets/nuscenes_writer.h"
+#include "athanor/detection/profusion3d/detector.h"
+#include "athanor/detection/profusion3d/log_detections.h"
+#include "athanor/detection/profusion3d/training_samples.h"
+
+namespace athanor {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+// Two scenes of three frames, each with one car.
+const fs::path& Town() {
+  static const fs::path folder = [] {
+    const fs::path root = TestFolder("training town");
+    NuscenesWriter writer(root);
+    for (const char* name : {"scene-0001", "scene-0002"}) {
+      writer.AddScene(WriteTestLog(root, name));
+    }
+    writer.Finish();
+    return root;
+  }();
+  return folder;
+}
+
+DetectTrainOptions SmallTraining() {
+  DetectTrainOptions options;
+  DetectorOptions& model = options.model;
+  model.image_width_px = 96, model.image_height_px = 64;
+  model.range_m = 25.6f, model.voxel_m = 0.4f;
+  model.width = 16, model.lift_width = 8, model.heads = 2, model.window = 4;
+  model.lidar_channels = "8,8,16", model.bev_layers = 1;
+  model.camera_channels = "8,8,16", model.camera_blocks = "0,1,1", model.camera_stride = 8;
+  model.depth_high_m = 33, model.depths = 8;
+  model.queries = model.proposals = 12, model.decoder_hidden = 32;
+  options.steps = 6, options.batch = 1;
+  options.average = 0.5;
+  options.paste = false;
+  options.metrics_every = 1, options.checkpoint_every = 2;
+  return options;
+}
+
+TEST(DetectorTrainer, AStoppedRunEndsInTheSameBytes) {
+  DetectTrainOptions options = SmallTraining();
+  options.dropout = true;
+  const fs::path folder = TestFolder("resume");
+  const auto whole = TrainDetector({Town()}, {}, folder / "whole", options, false);
+  ASSERT_FALSE(whole.interrupted);
+  EXPECT_EQ(whole.frames, 6);
+  int asked = 0;
+  const auto part =
+      TrainDetector({Town()}, {}, folder / "part", options, false, [&] { return ++asked == 3; });
+  EXPECT_TRUE(part.interrupted);
+  EXPECT_EQ(part.step, 3);
+  const auto rest = TrainDetector({Town()}, {}, folder / "part", options, true);
+  EXPECT_EQ(ReadFile(rest.weights), ReadFile(whole.weights));
+  for (const char* file : {"config.toml", "run.json", "metrics.jsonl", "curves.png", "log.txt"}) {
+    EXPECT_TRUE(fs::exists(folder / "part" / file)) << file;
+  }
+  // A run goes on with its own options and data.
+  options.rate = 0.5;
+  EXPECT_THAT(ErrorOf([&] { TrainDetector({Town()}, {}, folder / "part", options, true); }),
+              HasSubstr("this run has other options"));
+  options = SmallTraining(), options.dropout = true;
+  EXPECT_THAT(ErrorOf([&] {
+                TrainDetector({Town(), Town()}, {}, folder / "part", options, true);
+              }),
+              HasSubstr("\"datasets\""));
+  EXPECT_THAT(ErrorOf([&] { TrainDetector({Town()}, {}, folder / "part", options, false); }),
+              HasSubstr("already holds a run"));
+}
+
+TEST(DetectorTrainer, FindsWhatItWasTrainedOn) {
+  DetectTrainOptions options = SmallTraining();
+  options.steps = 150, options.batch = 2, options.rate = 4e-3;
+  options.average = 0.9;
+  options.augment = false;
+  options.augmentation.drop_points = options.augmentation.drop_pictures = 0.2;
+  options.metrics_every = 50;
+  options.checkpoint_every = 0;
+  options.score_every = 100, options.score_frames = 2;
+  const fs::path folder = TestFolder("overfit");
+  const auto result = TrainDetector({Town()}, {Town()}, folder / "run", options, false);
+  // One class of ten: 0.1 at best.
+  EXPECT_GT(result.mean_ap, 0.05);
+  EXPECT_THAT(ReadFile(folder / "run" / "metrics.jsonl"), HasSubstr("\"mAP\""));
+
+  // Each sensor alone finds it, too; the other is what was dropped.
+  const auto detector =
+      Detector::FromSafeTensors(ReadSafeTensors(result.weights), result.weights.string());
+  const auto frames = FramesOf(ReadLogs({Town()}));
+  ASSERT_EQ(frames.size(), 6u);
+  for (const char* lost : {"lidar", "cameras"}) {
+    LogDetectionOptions detect;
+    detect.drop = {lost};
+    const ScoredFrames scored = ScoreFrames(detector.get(), frames, detect);
+    EXPECT_GT(scored.metrics.mean_ap, 0.03) << lost;
+    EXPECT_THAT(
+        scored.results.meta_json,
+        HasSubstr(std::string(lost) == "lidar" ? "\"use_lidar\": false" : "\"use_camera\": false"));
+  }
+  LogDetectionOptions detect;
+  detect.drop = {"CAM_NOWHERE"};
+  EXPECT_THAT(ErrorOf([&] { ScoreFrames(detector.get(), frames, detect); }),
+              HasSubstr("found 'CAM_NOWHERE'"));
+
+  // Another run begins with these weights; other files are refused.
+  options.steps = 1, options.start_from = result.weights.string();
+  const auto second = TrainDetector({Town()}, {Town()}, folder / "second", options, false);
+  EXPECT_GT(second.mean_ap, 0.05);
+  options.start_from = (folder / "none.safetensors").string();
+  WriteSafeTensors(options.start_from, {.tensors = {{"other", at::zeros({1})}}});
+  EXPECT_THAT(ErrorOf([&] { TrainDetector({Town()}, {}, folder / "third", options, false); }),
+              HasSubstr("expected weights of a detector"));
+}
+
+TEST(DetectorTrainer, PresetsLoad) {
+  std::set<std::string> seen;
+  for (const char* name : {"tiny", "small", "paper"}) {
+    DetectTrainOptions options = DetectTrainPreset(name);
+    EXPECT_TRUE(seen.insert(Describe(options).ToToml()).second);
+    EXPECT_GT(options.model.Grid().rows(), 99) << name;
+  }
+  EXPECT_THAT(ErrorOf([] { DetectTrainPreset("huge"); }), HasSubstr("configs/detect/huge.toml"));
+}
+
+TEST(TrainingShare, IsEvenAndExact) {
+  for (const double share : {0.2, 0.4, 0.6, 0.8, 1.0}) {
+    int count = 0;
+    for (int i = 0; i < 100; ++i) count += IsOfShare(i, share);
+    EXPECT_NEAR(count, 100 * share, 1e-9);
+  }
+}
+
+TEST(LogDetections, FramesAreSpreadEvenly) {
+  const Logs logs = ReadLogs({Town()});
+  const auto frames = FramesOf(logs, 3);
+  ASSERT_EQ(frames.size(), 3u);
+  EXPECT_EQ(frames[0].log_index, 0);
+  EXPECT_EQ(frames[2].log_index, 1);
+  EXPECT_EQ(FramesOf(logs, 60).size(), 6u);
+}
+
+}  // namespace
+}  // namespace athanor
