@@ -12,9 +12,9 @@
 #include "athanor/base/files.h"
 #include "athanor/base/log.h"
 #include "athanor/base/parallel.h"
-#include "athanor/datasets/log.h"
 #include "athanor/detection/pretraining/pictures.h"
 #include "athanor/detection/profusion3d/loader.h"
+#include "athanor/detection/profusion3d/log_detections.h"
 #include "athanor/detection/profusion3d/training_samples.h"
 #include "athanor/media/image.h"
 #include "athanor/nn/training_run.h"
@@ -35,21 +35,10 @@ Random RandomAt(int64_t seed, int64_t number) {
   return Random(MixBits(static_cast<uint64_t>(seed)) ^ static_cast<uint64_t>(number));
 }
 
-FrameSampleOptions FrameOptions(const DetectorOptions& detector) {
-  FrameSampleOptions frame;
-  frame.width_px = detector.image_width_px;
-  frame.height_px = detector.image_height_px;
-  frame.sweeps = detector.sweeps;
-  frame.range_m = detector.Grid().range_m;
-  frame.with_pictures = detector.use_cameras;
-  frame.with_points = detector.use_lidar;
-  return frame;
-}
-
-TrainingSampleOptions SampleOptions(const DetectorOptions& detector,
-                                    const PretrainOptions& options) {
+TrainingSampleOptions TrainingOptions(const DetectorOptions& detector,
+                                      const PretrainOptions& options) {
   TrainingSampleOptions samples;
-  samples.frame = FrameOptions(detector);
+  samples.frame = SampleOptionsOf(detector);
   samples.sampler.seed = static_cast<uint64_t>(options.seed);
   samples.sampler.is_balanced = false;
   if (!options.augment) samples.augmentation = NoAugmentation();
@@ -59,27 +48,15 @@ TrainingSampleOptions SampleOptions(const DetectorOptions& detector,
   return samples;
 }
 
-std::vector<std::shared_ptr<const Log>> ReadLogs(const std::vector<fs::path>& folders) {
-  std::vector<std::shared_ptr<const Log>> logs;
-  for (const fs::path& folder : folders) {
-    const auto dataset = OpenLogs(folder);
-    for (size_t i = 0; i < dataset->names().size(); ++i) {
-      logs.push_back(std::make_shared<const Log>(dataset->Read(static_cast<int>(i))));
-    }
-  }
-  ATHANOR_CHECK(!logs.empty(), "pre-training: expected at least one log, found none");
-  return logs;
-}
-
 class Trainer {
  public:
-  Trainer(std::vector<std::shared_ptr<const Log>> logs, const DetectorOptions& detector,
-          const PretrainOptions& options)
+  Trainer(Logs logs, const DetectorOptions& detector, const PretrainOptions& options)
       : logs_(std::move(logs)),
         options_(options),
-        samples_(logs_, nullptr, SampleOptions(detector, options)),
+        samples_(logs_, nullptr, TrainingOptions(detector, options)),
         network_(detector, options),
-        optimizer_(&network_.parameters(), {.weight_decay = options.weight_decay}),
+        optimizer_(&network_.parameters(),
+                   {.weight_decay = options.weight_decay, .clip_norm = options.clip_norm}),
         sums_(at::zeros({kParts}, at::kDouble)),
         counts_(at::zeros({kParts}, at::kLong)) {}
 
@@ -98,10 +75,10 @@ class Trainer {
 
  private:
   double rate() const {
-    return WarmupStableDecay(step_, options_.steps, options_.warmup, /*decay=*/1, options_.lr);
+    return WarmupStableDecay(step_, options_.steps, options_.warmup, /*decay=*/1, options_.rate);
   }
 
-  std::vector<std::shared_ptr<const Log>> logs_;
+  Logs logs_;
   PretrainOptions options_;
   TrainingSamples samples_;
   PretrainNetwork network_;
@@ -153,7 +130,7 @@ std::string Trainer::Metrics() {
     total += mean;
   }
   line["loss"] = total;
-  line["lr"] = rate_;
+  line["rate"] = rate_;
   line["gradient_norm"] = norm_;
   sums_.zero_();
   counts_.zero_();
@@ -185,7 +162,7 @@ void Trainer::Restore(const fs::path& checkpoint) {
 Image Trainer::Draw() const {
   const at::NoGradGuard no_grad;
   const Detector& detector = network_.detector();
-  const DetectionSample truth = MakeFrameSample(*logs_[0], 0, FrameOptions(detector.options()));
+  const DetectionSample truth = MakeFrameSample(*logs_[0], 0, SampleOptionsOf(detector.options()));
   Random random = RandomAt(options_.seed, -1);
   const MaskedSample masked = network_.Mask(truth, &random);
   return DrawPretraining(truth, masked, network_.Forward(masked, false), detector.grid());
@@ -227,11 +204,14 @@ void ReadConfig(const fs::path& path, DetectorOptions* detector, PretrainOptions
 
 OptionList Describe(PretrainOptions& o) {
   OptionList list;
-  list.Add("steps", &o.steps, "learning steps", {.min = 1});
-  list.Add("batch", &o.batch, "frames of a step", {.min = 1, .max = 1024});
-  list.Add("lr", &o.lr, "highest learning rate of AdamW; a cosine takes it to 0", {.min = 0});
-  list.Add("weight-decay", &o.weight_decay, "of AdamW", {.min = 0});
-  list.Add("warmup", &o.warmup, "steps over which the learning rate rises", {.min = 0});
+  list.Add("steps", &o.steps, "of the training", {.min = 1, .max = 1e9});
+  list.Add("batch", &o.batch, "samples per step", {.min = 1, .max = 1024});
+  list.Add("rate", &o.rate, "highest learning rate of AdamW; a cosine takes it to 0",
+           {.min = 0, .max = 1});
+  list.Add("weight-decay", &o.weight_decay, "of AdamW", {.min = 0, .max = 10});
+  list.Add("clip", &o.clip_norm, "longest gradient that is taken whole; 0: any",
+           {.min = 0, .max = 1e9});
+  list.Add("warmup", &o.warmup, "steps over which the learning rate rises", {.min = 0, .max = 1e9});
   list.Add("high-ratio", &o.masking.high_ratio,
            "share of the tokens that the sensor drawn to lose more loses", {.min = 0, .max = 1});
   list.Add("low-ratio", &o.masking.low_ratio, "share that the other one loses",
@@ -258,7 +238,7 @@ OptionList Describe(PretrainOptions& o) {
   list.Add("points-per-cell", &o.objectives.points_per_cell, "points that are predicted",
            {.min = 1, .max = 256});
   list.Add("augment", &o.augment, "turn, flip, scale and move the world, change colours");
-  list.Add("precision", &o.precision, "of the convolutions", {.choices = {"float32", "bfloat16"}});
+  list.Add("bfloat16", &o.bfloat16, "convolutions compute in bfloat16");
   list.Add("seed", &o.seed, "of everything random");
   list.Add("workers", &o.workers, "threads that read frames; 0 = none of their own",
            {.min = 0, .max = 256});
@@ -291,7 +271,7 @@ MaskedSample PretrainNetwork::Mask(const DetectionSample& sample, Random* random
 PretrainOutputs PretrainNetwork::Forward(const MaskedSample& sample, bool training) const {
   DetectorPass pass;
   pass.training = training;
-  pass.bfloat16 = options_.precision == "bfloat16";
+  pass.bfloat16 = options_.bfloat16;
   return heads_.Forward(detector_.Encode(sample.input, pass), sample);
 }
 
@@ -310,7 +290,9 @@ PretrainResult PretrainDetector(const std::vector<fs::path>& given_folders,
   } else {
     run.CheckFree();
   }
-  Trainer trainer(ReadLogs(folders), detector, options);
+  const Logs logs = ReadLogs(folders);
+  ATHANOR_CHECK(!logs.empty(), "pre-training: expected at least one log, found none");
+  Trainer trainer(logs, detector, options);
   // Only now is something written: a wrong path or option leaves no folder behind.
   if (!resume) CreateRun(run, folders, detector, options);
   const LogFile log(run_folder / "log.txt");
@@ -320,6 +302,7 @@ PretrainResult PretrainDetector(const std::vector<fs::path>& given_folders,
     LogInfo(StrCat("resumed from ", checkpoint->string(), " at step ", trainer.step()));
   }
   run.TruncateMetrics(trainer.step());
+  if (resume) run.CompareThreads();
   LogInfo(StrCat(trainer.num_frames(), " frames, ",
                  trainer.network().detector().parameters().CountTrained(), " parameters, ",
                  NumThreads(), " threads"));

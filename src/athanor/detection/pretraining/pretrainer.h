@@ -21,12 +21,13 @@ namespace athanor {
 struct PretrainOptions {
   int64_t steps = 20000;
   int batch = 1;
-  double lr = 5e-4, weight_decay = 0.01;
+  double rate = 5e-4;  // the highest; it rises over `warmup` steps, then falls as a cosine
+  double weight_decay = 0.01, clip_norm = 1;
   int64_t warmup = 500;
   MaskingOptions masking;
   ObjectiveOptions objectives;
   bool augment = true;
-  std::string precision = "float32";
+  bool bfloat16 = true;  // convolutions
   int64_t seed = 0;
   int workers = 1;
   int64_t checkpoint_every = 500, metrics_every = 10;

@@ -24,7 +24,8 @@ PretrainOptions Quick() {
   PretrainOptions options;
   options.steps = 6, options.warmup = 2, options.batch = 2;
   options.metrics_every = 2, options.checkpoint_every = 4;
-  options.lr = 2e-3;
+  options.rate = 2e-3;
+  options.bfloat16 = false;
   return options;
 }
 

@@ -14,7 +14,8 @@
 
 namespace athanor {
 
-// What pixels are normalised by: of ImageNet, near enough for any picture; bytes.
+// What pixels are normalised by: of ImageNet, near enough for any picture; bytes. Swin, which may
+// begin from public weights, has them by channel.
 inline constexpr double kPixelMean = 115, kPixelDeviation = 58;
 
 struct CameraEncoderOptions {
