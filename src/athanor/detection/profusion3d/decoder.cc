@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "athanor/base/error.h"
+#include "athanor/detection/profusion3d/sample.h"
 
 namespace athanor {
 namespace {
@@ -129,8 +130,9 @@ std::vector<LayerOutputs> QueryDecoder::Forward(const DecoderInputs& inputs,
     ATHANOR_CHECK(rest >= 0, "decoder: expected at most ", options_.queries, " proposals, found ",
                   count);
     first.anchors = at::cat({inputs.proposals, first.anchors.slice(0, count)});
-    content =
-        at::cat({inputs.proposal_content, at::zeros({rest, options_.layers.width}, at::kFloat)});
+    content = at::cat({inputs.proposal_content, at::zeros({rest, options_.layers.width})});
+    first.prior =
+        at::cat({inputs.proposal_logits, at::full({rest, kNumDetectionClasses}, kPriorLogit)});
   }
   at::Tensor groups;
   if (denoising.size() > 0) {
@@ -138,10 +140,8 @@ std::vector<LayerOutputs> QueryDecoder::Forward(const DecoderInputs& inputs,
     groups = at::cat({at::full({options_.queries}, -1, at::kLong), denoising.groups});
     first.allowed = GroupMask(groups);
     if (content.defined()) {
-      content =
-          at::cat({content, inputs.denoising_content.defined()
-                                ? inputs.denoising_content
-                                : at::zeros({denoising.size(), content.size(1)}, at::kFloat)});
+      content = at::cat({content, inputs.denoising_content});
+      first.prior = at::cat({first.prior, inputs.denoising_logits});
     }
   }
   first.position = queries_.Embed(first.anchors);
@@ -159,6 +159,10 @@ std::vector<LayerOutputs> QueryDecoder::Forward(const DecoderInputs& inputs,
   both.content = at::cat({first.content, second.content});
   both.position = at::cat({first.position, first.position});
   both.anchors = at::cat({first.anchors, first.anchors});
+  if (first.prior.defined()) {
+    // Two queries for one place: the second has to find a reason.
+    both.prior = at::cat({first.prior, at::full_like(first.prior, kPriorLogit)});
+  }
   if (groups.defined()) both.allowed = GroupMask(at::cat({groups, groups}));
   Run(joint_, Join(bev, images), 2, dropout, &both, &outputs);
   return outputs;

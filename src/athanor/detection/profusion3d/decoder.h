@@ -45,9 +45,10 @@ struct DecoderInputs {
   at::Tensor has_camera;    // undefined: all are there
   double image_stride = 8;  // image pixels per pixel of `images`
   // The first P queries, when they do not begin at learnt places: [P,3] in 0..1, and what they hold
-  // beside their position, [P,width].
-  at::Tensor proposals, proposal_content;
-  at::Tensor denoising_content;  // [D,width], of the denoising queries; undefined: nothing
+  // beside their position, [P,width]; what classes they are taken for, logits [P,10].
+  at::Tensor proposals, proposal_content, proposal_logits;
+  at::Tensor denoising_content, denoising_logits;  // the same of the denoising queries; with
+                                                   // proposals only
 };
 
 struct LayerOutputs {

@@ -11,7 +11,7 @@
 namespace athanor {
 namespace {
 
-constexpr double kPrior = 0.01, kFirstBoxScale = 0.1;
+constexpr double kFirstScale = 0.1;  // of weights, so that what is said at first changes little
 
 at::Tensor Drop(const at::Tensor& x, double part, at::Generator* generator) {
   if (generator == nullptr || part <= 0) return x;
@@ -52,14 +52,17 @@ DetectionHeads::DetectionHeads(const LayerScope& scope, int64_t width)
       box_hidden_(scope / "box_hidden", {width, width, width}),
       attributes_(scope / "attribute", {width, width, kNumAttributes}) {
   const at::NoGradGuard no_gradient;
-  class_out_.bias().fill_(-std::log((1 - kPrior) / kPrior));
-  scope.parameters->Get(scope.prefix + "box.weight").mul_(kFirstBoxScale);
+  for (const char* name : {"class.weight", "box.weight"}) {
+    scope.parameters->Get(scope.prefix + name).mul_(kFirstScale);
+  }
 }
 
 HeadOutputs DetectionHeads::Forward(const QuerySet& queries, const BevGrid& grid) const {
   const at::Tensor& x = queries.content;
   HeadOutputs outputs;
-  outputs.logits = class_out_.Forward(at::relu(class_norm_.Forward(class_hidden_.Forward(x))));
+  const at::Tensor change =
+      class_out_.Forward(at::relu(class_norm_.Forward(class_hidden_.Forward(x))));
+  outputs.logits = queries.prior.defined() ? queries.prior + change : change + kPriorLogit;
   const at::Tensor head = box_out_.Forward(at::relu(box_hidden_.Forward(x)));
   outputs.codes = CodeOfHead(head, queries.anchors, grid);
   outputs.attributes = attributes_.Forward(x);

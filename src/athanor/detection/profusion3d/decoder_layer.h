@@ -30,7 +30,11 @@ struct QuerySet {
   at::Tensor position;  // [N,width], what attention compares beside it
   at::Tensor anchors;   // [N,3] in 0..1
   at::Tensor allowed;   // [N,N] bool, which queries see which; undefined: all
+  at::Tensor prior;     // [N,10], logits of classes that heads add to; undefined: kPriorLogit
 };
+
+// A class is as likely as 0.01 where nothing is known (Lin et al., ICCV 2017).
+inline constexpr double kPriorLogit = -4.595;
 
 // Attention among queries, attention to features, perceptron; each is added to what it got, and
 // normalised.
@@ -60,7 +64,7 @@ struct HeadOutputs {
 class DetectionHeads {
  public:
   DetectionHeads() = default;
-  // A class is as likely as 0.01 at first (Lin et al., ICCV 2017), and boxes lie at their anchors.
+  // Classes are as likely as their priors at first, and boxes lie at their anchors.
   DetectionHeads(const LayerScope& scope, int64_t width);
   HeadOutputs Forward(const QuerySet& queries, const BevGrid& grid) const;
 

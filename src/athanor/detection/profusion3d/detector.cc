@@ -191,13 +191,17 @@ DetectorOutputs Detector::Forward(const DetectionSample& sample, const DetectorP
     outputs.heat = heat_->Forward(maps.bev, pass.training);
     const HeatPeaks peaks = FindPeaks(outputs.heat, options_.proposals);
     const at::Tensor cells = maps.bev.flatten(1).t();
+    // Its own loss alone teaches the heat map.
+    const at::Tensor logits = outputs.heat.detach().flatten(1).t();
     inputs.proposals = peaks.anchors;
     inputs.proposal_content =
         place_.Forward(cells.index_select(0, peaks.cells)) +
         name_.Forward(at::one_hot(peaks.labels, kNumDetectionClasses).to(cells.scalar_type()));
+    inputs.proposal_logits = logits.index_select(0, peaks.cells);
     if (pass.denoising.size() > 0) {
-      inputs.denoising_content = place_.Forward(cells.index_select(
-          0, CellsOf(pass.denoising.anchors, maps.bev.size(1), maps.bev.size(2))));
+      const at::Tensor there = CellsOf(pass.denoising.anchors, maps.bev.size(1), maps.bev.size(2));
+      inputs.denoising_content = place_.Forward(cells.index_select(0, there));
+      inputs.denoising_logits = logits.index_select(0, there);
     }
     clock.Add(&DetectorTimes::heat);
   }
