@@ -96,6 +96,75 @@ TEST(DetectEval, NuscenesScoresAreThoseWorkedOutByHand) {
   EXPECT_THAT(Execute(words).err, HasSubstr("names the scene scene-0003"));
 }
 
+constexpr const char* kSmallDetector =
+    "image-width = 96\nimage-height = 64\nrange = 25.6\nvoxel = 0.4\nwidth = 16\n"
+    "lift-width = 8\nheads = 2\nwindow = 4\nlidar-channels = \"8,8,16\"\nbev-layers = 1\n"
+    "camera-channels = \"8,8,16\"\ncamera-blocks = \"0,1,1\"\ncamera-stride = 8\n"
+    "depth-high = 33\ndepths = 8\nqueries = 12\nproposals = 12\ndecoder-hidden = 32\n"
+    "steps = 4\nbatch = 1\naverage = 0.5\npaste = false\nmetrics-every = 1\n";
+
+// From pre-training to scores, as a person would do it.
+TEST(Detect, LearnsPredictsAndIsScored) {
+  const fs::path folder = TestFolder("detect");
+  const std::string town = Town().string();
+  const auto path = [&](const char* name) { return (folder / name).string(); };
+  WriteFile(folder / "small.toml", kSmallDetector);
+  const Outcome pretrained = Execute({"detect", "pretrain", town, "-o", path("p"), "--preset",
+                                      path("small.toml"), "--steps", "2", "--warmup", "1"});
+  ASSERT_EQ(pretrained.status, 0) << pretrained.err;
+  EXPECT_TRUE(fs::exists(folder / "p" / "pretrained.png"));
+  const Outcome trained =
+      Execute({"detect", "train", town, "-o", path("d"), "--preset", path("small.toml"), "--score",
+               town, "--start-from", path("p/pretrained.safetensors")});
+  ASSERT_EQ(trained.status, 0) << trained.err;
+  EXPECT_THAT(trained.out, AllOf(HasSubstr("4 steps on 6 frames"), HasSubstr("scored     mAP")));
+  EXPECT_THAT(Execute({"detect", "train", town, "-o", path("d")}).err,
+              HasSubstr("already holds a run"));
+
+  const Outcome exported = Execute({"detect", "export", path("d"), "-o", path("half.safetensors")});
+  ASSERT_EQ(exported.status, 0) << exported.err;
+  EXPECT_LT(fs::file_size(folder / "half.safetensors"),
+            0.6 * static_cast<double>(fs::file_size(folder / "d" / "detector.safetensors")));
+
+  for (const char* model : {"d/detector.safetensors", "half.safetensors"}) {
+    const Outcome found = Execute({"detect", "predict", town, "--model", path(model), "-o",
+                                   path("found"), "--pictures", "2", "--min-score", "0"});
+    ASSERT_EQ(found.status, 0) << found.err;
+    EXPECT_EQ(ListFiles(folder / "found" / "pictures", {".png"}).size(), 2u);
+    EXPECT_EQ(Execute(Eval(Town(), folder / "found" / "results_nusc.json")).status, 0);
+  }
+  const Outcome lost = Execute({"detect", "eval", "--truth", town, "--model",
+                                path("half.safetensors"), "--drop", "lidar", "-o", path("lost")});
+  ASSERT_EQ(lost.status, 0) << lost.err;
+  EXPECT_THAT(lost.out, AllOf(HasSubstr("samples 6"), HasSubstr("classes that occur")));
+  EXPECT_THAT(ReadFile(folder / "lost" / "results_nusc.json"), HasSubstr("\"use_lidar\": false"));
+  const Outcome timed = Execute({"detect", "bench", town, "--model", path("half.safetensors"),
+                                 "--frames", "2", "--drop", "cameras"});
+  ASSERT_EQ(timed.status, 0) << timed.err;
+  EXPECT_THAT(timed.out, AllOf(HasSubstr("LiDAR network"), HasSubstr("2 frames of ")));
+}
+
+TEST(Detect, SaysWhatIsWrong) {
+  const fs::path folder = TestFolder("detect wrong");
+  const std::string town = Town().string();
+  WriteFile(folder / "torn.safetensors", "torn");
+  const auto predict = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> words = {"detect", "predict", town, "-o", (folder / "out").string()};
+    words.insert(words.end(), more.begin(), more.end());
+    return Execute(words);
+  };
+  EXPECT_THAT(predict({"--model", (folder / "torn.safetensors").string()}).err,
+              HasSubstr("torn.safetensors"));
+  EXPECT_THAT(predict({"--model", "huge"}).err, HasSubstr("athanor-detect-huge"));
+  EXPECT_THAT(
+      Execute({"detect", "train", town, "-o", (folder / "d").string(), "--preset", "huge"}).err,
+      HasSubstr("configs/detect/huge.toml"));
+  EXPECT_EQ(Execute({"detect", "eval", "--truth", town}).status, 2);
+  EXPECT_EQ(Execute({"detect", "eval", "--truth", town, "--model", "tiny"}).status, 2);
+  EXPECT_THAT(Execute({"detect", "export", folder.string(), "-o", "x"}).err,
+              HasSubstr("expected a training with a checkpoint"));
+}
+
 TEST(EvalCompare, TellsADifferenceFromLuck) {
   const fs::path folder = TestFolder("compare");
   WriteNuscenesResults(folder / "A.json", FoundCars());

@@ -20,7 +20,7 @@ inline DetectorOptions SmallDetector() {
   options.lidar_channels = "8,8,16", options.bev_layers = 1;
   options.camera_channels = "8,8,16", options.camera_blocks = "0,1,1", options.camera_stride = 8;
   options.depth_high_m = 17, options.depths = 8;
-  options.queries = 12, options.decoder_hidden = 32;
+  options.queries = 12, options.proposals = 8, options.decoder_hidden = 32;
   return options;
 }
 

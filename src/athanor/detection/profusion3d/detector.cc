@@ -83,6 +83,11 @@ at::Tensor CellsOf(const at::Tensor& anchors, int64_t rows, int64_t columns) {
   return along(1, rows) * columns + along(0, columns);
 }
 
+// A map as convolutions take it.
+at::Tensor At(const at::Tensor& map, const DetectorPass& pass) {
+  return pass.bfloat16 ? map.to(at::kBFloat16) : map;
+}
+
 bool HasAnyCamera(const DetectionSample& sample) {
   return sample.has_camera.defined() && sample.has_camera.numel() > 0 &&
          sample.has_camera.any().item<bool>();
@@ -153,7 +158,9 @@ ViewMaps Detector::Encode(const DetectionSample& sample, const DetectorPass& pas
     const at::Tensor context = at::relu(context_.Forward(camera_pv, pass.training));
     const LiftPlan plan = MakeLiftPlan(rig, pv, bins_, grid_, options_.slices);
     const at::Tensor lifted = LiftToBev(context, depth, plan);
-    camera_bev = at::relu(fold_.Forward(lifted.unsqueeze(0), pass.training)).squeeze(0);
+    camera_bev = at::relu(fold_.Forward(At(lifted.unsqueeze(0), pass), pass.training))
+                     .squeeze(0)
+                     .to(at::kFloat);
     if (with_lidar && fuse_pv_) {
       const OccupiedColumns occupied =
           FindOccupiedColumns(sample.points, grid_, options_.voxel_height_m);
@@ -163,9 +170,10 @@ ViewMaps Detector::Encode(const DetectionSample& sample, const DetectorPass& pas
   }
   ViewMaps maps;
   if (with_lidar || with_cameras)
-    maps.bev = fuse_bev_.Forward(lidar_bev, camera_bev, pass.training);
+    maps.bev = fuse_bev_.Forward(lidar_bev, camera_bev, pass.training, pass.bfloat16);
   if (with_cameras) {
-    maps.pv = fuse_pv_ ? fuse_pv_->Forward(camera_pv, lidar_pv, pass.training) : camera_pv;
+    maps.pv =
+        fuse_pv_ ? fuse_pv_->Forward(camera_pv, lidar_pv, pass.training, pass.bfloat16) : camera_pv;
   }
   clock.Add(&DetectorTimes::fusion);
   return maps;
@@ -188,7 +196,7 @@ DetectorOutputs Detector::Forward(const DetectionSample& sample, const DetectorP
   inputs.has_camera = sample.has_camera;
   inputs.image_stride = camera_.stride();
   if (heat_ && maps.bev.defined()) {
-    outputs.heat = heat_->Forward(maps.bev, pass.training);
+    outputs.heat = heat_->Forward(At(maps.bev, pass), pass.training).to(at::kFloat);
     const HeatPeaks peaks = FindPeaks(outputs.heat, options_.proposals);
     const at::Tensor cells = maps.bev.flatten(1).t();
     // Its own loss alone teaches the heat map.

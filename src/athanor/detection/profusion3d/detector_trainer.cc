@@ -2,8 +2,6 @@
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
-#include <malloc.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -16,6 +14,7 @@
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
 #include "athanor/base/log.h"
+#include "athanor/base/memory.h"
 #include "athanor/base/parallel.h"
 #include "athanor/base/progress.h"
 #include "athanor/base/random.h"
@@ -308,14 +307,6 @@ void PlotMetrics(const fs::path& out) {
   WriteImage(out / "curves.png", PlotLines({loss, map, nds}, {.title = "training of the detector",
                                                               .x_label = "step",
                                                               .y_label = "loss / 10, mAP, NDS"}));
-}
-
-// Every step takes and gives back the same hundreds of megabytes: kept in the heap, they need not
-// be cleared by the system each time.
-void KeepFreedMemory() {
-  mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, 2147483647);
-  mallopt(M_TOP_PAD, 256 << 20);
 }
 
 }  // namespace

@@ -92,7 +92,7 @@ int64_t IntraInterFusion::out_width() const {
 }
 
 at::Tensor IntraInterFusion::Forward(const at::Tensor& intra, const at::Tensor& inter,
-                                     bool training) const {
+                                     bool training, bool bfloat16) const {
   const at::Tensor& present = intra.defined() ? intra : inter;
   ATHANOR_CHECK(present.defined(), "fusion: expected a map, found intra and inter undefined");
   CheckMap(present, intra.defined() ? "intra" : "inter", options_.width);
@@ -123,10 +123,11 @@ at::Tensor IntraInterFusion::Forward(const at::Tensor& intra, const at::Tensor& 
   const at::Tensor local = RunSteps(first_, x, both);
   if (options_.variant == FusionVariant::kIntraInterUnit) return finish(ChannelsFirst(local));
   at::Tensor around = ChannelsFirst(both);
+  if (bfloat16) around = around.to(at::kBFloat16);
   for (const Convolution2d& layer : convolutions_) {
     around = at::relu(layer.Forward(around, training));
   }
-  const at::Tensor wide = RunSteps(second_, x, ChannelsLast(around));
+  const at::Tensor wide = RunSteps(second_, x, ChannelsLast(around).to(x.scalar_type()));
   const at::Tensor result = ChannelsFirst(at::cat({local, wide}, -1));
   return finish(options_.project ? out_.Forward(result, training) : result);
 }

@@ -71,7 +71,9 @@ class IntraInterFusion {
   // [out_width,H,W] or [B,out_width,H,W], channels last in memory; maps that lie so are read
   // without a copy. `training`: batch normalisation by these very maps.
   // Throws Error for other shapes, and when both are undefined.
-  at::Tensor Forward(const at::Tensor& intra, const at::Tensor& inter, bool training) const;
+  // `bfloat16`: the convolutions compute in that type.
+  at::Tensor Forward(const at::Tensor& intra, const at::Tensor& inter, bool training,
+                     bool bfloat16 = false) const;
 
  private:
   IntraInterFusionOptions options_;

@@ -132,9 +132,10 @@ at::Tensor LidarEncoder::Forward(const LidarVoxels& voxels, bool training,
   at::Tensor y = map.view({slices_, rows, columns, channels})
                      .permute({3, 0, 1, 2})
                      .reshape({1, channels * slices_, rows, columns});
+  if (precision == ConvPrecision::kBfloat16) y = y.to(at::kBFloat16);
   y = at::relu(fold_.Forward(y, training));
   for (const Convolution2d& layer : dense_) y = at::relu(layer.Forward(y, training));
-  return y.squeeze(0);
+  return y.squeeze(0).to(at::kFloat);
 }
 
 }  // namespace athanor

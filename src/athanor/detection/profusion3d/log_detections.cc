@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "athanor/base/error.h"
+#include "athanor/base/memory.h"
 #include "athanor/base/progress.h"
 #include "athanor/detection/evaluation/evaluation_inputs.h"
 #include "athanor/detection/profusion3d/loader.h"
@@ -88,6 +89,7 @@ void DetectFrames(Detector* detector, const std::vector<FrameOfLog>& frames,
   if (!options.title.empty()) {
     progress.emplace(options.title, static_cast<int64_t>(frames.size()));
   }
+  KeepFreedMemory();
   detector->Measure(options.times);
   int64_t done = 0;
   for (const FrameOfLog& frame : frames) {

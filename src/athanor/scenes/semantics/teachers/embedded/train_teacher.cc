@@ -1,7 +1,5 @@
 #include "athanor/scenes/semantics/teachers/embedded/train_teacher.h"
 
-#include <malloc.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -12,6 +10,7 @@
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
 #include "athanor/base/log.h"
+#include "athanor/base/memory.h"
 #include "athanor/base/parallel.h"
 #include "athanor/media/plot.h"
 #include "athanor/nn/training_run.h"
@@ -24,14 +23,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr int64_t kMetricsEvery = 10, kCheckpointEvery = 500, kScoreEvery = 1000;
 constexpr int64_t kQuickViews = 24;
-
-// Every step takes and gives back the same hundreds of megabytes: kept in the heap, they need not
-// be cleared by the system each time, which was a fifth of a step.
-void KeepFreedMemory() {
-  mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, 2147483647);
-  mallopt(M_TOP_PAD, 256 << 20);
-}
 
 // A run goes on with its own options; only its length may change.
 void CheckSameOptions(const fs::path& path, TrainTeacherOptions options) {
