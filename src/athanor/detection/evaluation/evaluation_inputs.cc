@@ -89,7 +89,7 @@ int NuscenesClassOfCategory(std::string_view category) {
   for (const auto& [name, of_class] : kClasses) {
     if (name == category) return FindNuscenesClass(of_class);
   }
-  return -1;
+  return FindNuscenesClass(category);
 }
 
 void AddNuscenesTruth(const Log& log, int scene, NuscenesTruth* truth) {
@@ -134,7 +134,8 @@ std::vector<std::string> NuscenesSplit(std::string_view name) {
 }
 
 NuscenesTruth ReadNuscenesTruth(const fs::path& path, const std::string& split) {
-  const std::unique_ptr<LogDataset> logs = OpenNuscenesLogs(path);
+  const bool is_key_frame = fs::exists(path / "sample.json");
+  const std::unique_ptr<LogDataset> logs = is_key_frame ? OpenLogs(path) : OpenNuscenesLogs(path);
   std::set<std::string> wanted;
   const bool is_train = split == "train";
   for (std::string& name : NuscenesSplit(is_train ? "val" : split)) wanted.insert(std::move(name));

@@ -272,7 +272,7 @@ void CheckSameRun(const TrainingRun& run, const Json& about, DetectTrainOptions 
                 ": expected a training of a detector to go on with, found no config.toml and "
                 "run.json");
   const Json before = Json::parse(ReadFile(path), nullptr, /*allow_exceptions=*/false);
-  for (const char* key : {"kind", "datasets", "threads"}) {
+  for (const char* key : {"kind", "datasets"}) {
     ATHANOR_CHECK(before.is_object() && before.contains(key) && before[key] == about[key],
                   path.string(), ": expected \"", key, "\": ", about[key].dump(),
                   " to go on with, found ",
@@ -282,6 +282,7 @@ void CheckSameRun(const TrainingRun& run, const Json& about, DetectTrainOptions 
   Describe(old).ReadToml(run.config());
   ATHANOR_CHECK(Describe(old).ToToml() == Describe(options).ToToml(), run.config().string(),
                 ": this run has other options; a run goes on with its own");
+  run.CompareThreads();
 }
 
 void PlotMetrics(const fs::path& out) {

@@ -13,6 +13,7 @@
 #include "athanor/detection/evaluation/kitti_eval.h"
 #include "athanor/detection/evaluation/nuscenes_files.h"
 #include "athanor/detection/profusion3d/class_names.h"
+#include "athanor/detection/profusion3d/detection_pictures.h"
 #include "athanor/detection/profusion3d/frame_sample.h"
 #include "athanor/detection/profusion3d/sample_test_util.h"
 
@@ -25,15 +26,10 @@ using ::testing::HasSubstr;
 std::vector<Detection> TruthAsDetected(const Log& log, int frame, bool with_empty_boxes = false) {
   FrameSampleOptions options;
   options.with_empty_boxes = with_empty_boxes;
-  const FrameBoxes truth = BoxesOfFrame(log, frame, options);
-  std::vector<Detection> detections(truth.boxes.size(0));
-  for (size_t i = 0; i < detections.size(); ++i) {
-    const at::Tensor row = truth.boxes[static_cast<int64_t>(i)].contiguous();
-    std::copy_n(row.data_ptr<float>(), kBoxColumns, detections[i].box.begin());
-    detections[i].label = static_cast<int>(truth.labels[static_cast<int64_t>(i)].item<int64_t>());
-    detections[i].score = 1;
-  }
-  return detections;
+  FrameBoxes truth = BoxesOfFrame(log, frame, options);
+  DetectionSample sample;
+  sample.boxes = truth.boxes, sample.labels = truth.labels;
+  return TruthAsDetections(sample);
 }
 
 TEST(Results, TruthAsNuscenesResultsScoresAllButItsAttributes) {
