@@ -72,6 +72,14 @@ TEST(SemanticCommands, LiftQuerySegmentEval) {
                                  "--store", "cluster", "--tag", "small"});
   ASSERT_EQ(again.status, 0) << again.text();
   EXPECT_THAT(again.text(), AllOf(HasSubstr("(0 views described now)"), HasSubstr("2 bytes each")));
+  // What is rendered are other pictures, the same ones each time.
+  for (const char* described : {"(14 views described now)", "(0 views described now)"}) {
+    const Outcome rendered =
+        Execute({"semantic", "lift", at, "--teacher", (room / "card.json").string(), "--views",
+                 "rendered", "--tag", "rendered"});
+    ASSERT_EQ(rendered.status, 0) << rendered.text();
+    EXPECT_THAT(rendered.text(), HasSubstr(described));
+  }
   const SemanticField field = ReadSemanticField(SemanticFieldPath(scene));
   EXPECT_EQ(static_cast<int>(field.labels.size()), field.dimension());
 
