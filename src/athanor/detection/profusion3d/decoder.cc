@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "athanor/base/error.h"
+#include "athanor/detection/profusion3d/box_code.h"
 #include "athanor/detection/profusion3d/sample.h"
 
 namespace athanor {
@@ -133,6 +134,7 @@ std::vector<LayerOutputs> QueryDecoder::Forward(const DecoderInputs& inputs,
     content = at::cat({inputs.proposal_content, at::zeros({rest, options_.layers.width})});
     first.prior =
         at::cat({inputs.proposal_logits, at::full({rest, kNumDetectionClasses}, kPriorLogit)});
+    first.prior_head = at::cat({inputs.proposal_heads, at::zeros({rest, kBoxCode})});
   }
   at::Tensor groups;
   if (denoising.size() > 0) {
@@ -142,6 +144,7 @@ std::vector<LayerOutputs> QueryDecoder::Forward(const DecoderInputs& inputs,
     if (content.defined()) {
       content = at::cat({content, inputs.denoising_content});
       first.prior = at::cat({first.prior, inputs.denoising_logits});
+      first.prior_head = at::cat({first.prior_head, inputs.denoising_heads});
     }
   }
   first.position = queries_.Embed(first.anchors);
@@ -162,6 +165,7 @@ std::vector<LayerOutputs> QueryDecoder::Forward(const DecoderInputs& inputs,
   if (first.prior.defined()) {
     // Two queries for one place: the second has to find a reason.
     both.prior = at::cat({first.prior, at::full_like(first.prior, kPriorLogit)});
+    both.prior_head = at::cat({first.prior_head, first.prior_head});
   }
   if (groups.defined()) both.allowed = GroupMask(at::cat({groups, groups}));
   Run(joint_, Join(bev, images), 2, dropout, &both, &outputs);

@@ -45,10 +45,10 @@ struct DecoderInputs {
   at::Tensor has_camera;    // undefined: all are there
   double image_stride = 8;  // image pixels per pixel of `images`
   // The first P queries, when they do not begin at learnt places: [P,3] in 0..1, and what they hold
-  // beside their position, [P,width]; what classes they are taken for, logits [P,10].
-  at::Tensor proposals, proposal_content, proposal_logits;
-  at::Tensor denoising_content, denoising_logits;  // the same of the denoising queries; with
-                                                   // proposals only
+  // beside their position, [P,width]; what classes and boxes they are taken for (QuerySet).
+  at::Tensor proposals, proposal_content, proposal_logits, proposal_heads;
+  // The same of the denoising queries; with proposals only.
+  at::Tensor denoising_content, denoising_logits, denoising_heads;
 };
 
 struct LayerOutputs {

@@ -63,7 +63,8 @@ HeadOutputs DetectionHeads::Forward(const QuerySet& queries, const BevGrid& grid
   const at::Tensor change =
       class_out_.Forward(at::relu(class_norm_.Forward(class_hidden_.Forward(x))));
   outputs.logits = queries.prior.defined() ? queries.prior + change : change + kPriorLogit;
-  const at::Tensor head = box_out_.Forward(at::relu(box_hidden_.Forward(x)));
+  at::Tensor head = box_out_.Forward(at::relu(box_hidden_.Forward(x)));
+  if (queries.prior_head.defined()) head = queries.prior_head + head;
   outputs.codes = CodeOfHead(head, queries.anchors, grid);
   outputs.attributes = attributes_.Forward(x);
   return outputs;

@@ -30,7 +30,9 @@ struct QuerySet {
   at::Tensor position;  // [N,width], what attention compares beside it
   at::Tensor anchors;   // [N,3] in 0..1
   at::Tensor allowed;   // [N,N] bool, which queries see which; undefined: all
-  at::Tensor prior;     // [N,10], logits of classes that heads add to; undefined: kPriorLogit
+  // What heads add to: logits of classes [N,10], undefined: kPriorLogit; and what a box head would
+  // say (box_code.h) [N,10], undefined: 0.
+  at::Tensor prior, prior_head;
 };
 
 // A class is as likely as 0.01 where nothing is known (Lin et al., ICCV 2017).

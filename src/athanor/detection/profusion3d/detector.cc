@@ -6,6 +6,7 @@
 #include <map>
 
 #include "athanor/base/error.h"
+#include "athanor/detection/profusion3d/box_code.h"
 
 namespace athanor {
 namespace {
@@ -118,6 +119,7 @@ Detector::Detector(const DetectorOptions& options, uint64_t seed)
     heat_.emplace(scope_ / "heat", options.width);
     place_ = Linear(scope_ / "proposal_place", options.width, options.width);
     name_ = Linear(scope_ / "proposal_class", kNumDetectionClasses, options.width, false);
+    box_ = Mlp(scope_ / "proposal_box", {options.width, options.width, kBoxCode});
   }
   if (options.fuse_pv) fuse_pv_.emplace(scope_ / "fuse_pv", FusionOptions(options));
 }
@@ -206,10 +208,12 @@ DetectorOutputs Detector::Forward(const DetectionSample& sample, const DetectorP
         place_.Forward(cells.index_select(0, peaks.cells)) +
         name_.Forward(at::one_hot(peaks.labels, kNumDetectionClasses).to(cells.scalar_type()));
     inputs.proposal_logits = logits.index_select(0, peaks.cells);
+    inputs.proposal_heads = box_.Forward(inputs.proposal_content);
     if (pass.denoising.size() > 0) {
       const at::Tensor there = CellsOf(pass.denoising.anchors, maps.bev.size(1), maps.bev.size(2));
       inputs.denoising_content = place_.Forward(cells.index_select(0, there));
       inputs.denoising_logits = logits.index_select(0, there);
+      inputs.denoising_heads = box_.Forward(inputs.denoising_content);
     }
     clock.Add(&DetectorTimes::heat);
   }

@@ -105,6 +105,7 @@ class Detector {
   std::optional<IntraInterFusion> fuse_pv_;
   std::optional<HeatHead> heat_;
   Linear place_, name_;  // what a proposal holds: of the map where it is, and of its class
+  Mlp box_;              // its box, from this, which the decoder's heads then change
   QueryDecoder decoder_;
   DetectorTimes* times_ = nullptr;
 };
