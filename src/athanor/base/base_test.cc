@@ -136,5 +136,11 @@ TEST(HashTest, DependsOnEveryByteAndOnTheLength) {
   EXPECT_EQ(HexDigits(0xabc), "0000000000000abc");
 }
 
+TEST(Files, WhatComesWithTheProgramIsFound) {
+  EXPECT_TRUE(std::filesystem::exists(FindShared("configs/scene_fast.toml")));
+  EXPECT_THAT(ErrorOf([] { FindShared("configs/none.toml"); }),
+              HasSubstr("share/athanor/configs/none.toml"));
+}
+
 }  // namespace
 }  // namespace athanor

@@ -108,5 +108,13 @@ TEST(WarmupStableDecay, RisesStaysAndFallsToZero) {
   EXPECT_NEAR(rate(100), 0, 1e-12);
 }
 
+TEST(AdamW, OneCycleRisesAndFalls) {
+  EXPECT_NEAR(OneCycle(0, 1000, 2), 0.2, 1e-12);
+  EXPECT_NEAR(OneCycle(200, 1000, 2), (0.2 + 2) / 2, 1e-12);  // half-way up
+  EXPECT_NEAR(OneCycle(400, 1000, 2), 2, 1e-12);
+  EXPECT_NEAR(OneCycle(700, 1000, 2), 1, 1e-12);  // half-way down
+  EXPECT_NEAR(OneCycle(1000, 1000, 2), 0, 1e-12);
+}
+
 }  // namespace
 }  // namespace athanor

@@ -19,16 +19,18 @@
 namespace athanor {
 
 // The class of the detection benchmark that a nuScenes category belongs to, or -1:
-// "vehicle.bus.bendy" is a bus, "animal" is none. A class is its own: exported key frames name these.
+// "vehicle.bus.bendy" is a bus, "animal" is none. A class is its own: exported key frames name
+// these.
 int NuscenesClassOfCategory(std::string_view category);
 
 // Appends the frames of one scene: boxes in the benchmark's classes and bicycle racks. Throws Error
 // for a box with more than one attribute, or one that nuScenes does not know.
 void AddNuscenesTruth(const Log& log, int scene, NuscenesTruth* truth);
 
-// The scenes of a split, from a data set in nuScenes format, or an exported key frame. `split`: "" or "all" for every scene;
-// "val", "train" (all others), "mini_val", "mini_train"; or a text file with the name of a scene
-// per line, all of which must be there. Throws Error when a split has no scene here.
+// The scenes of a split, from a data set in nuScenes format, or an exported key frame. `split`: ""
+// or "all" for every scene; "val", "train" (all others), "mini_val", "mini_train"; or a text file
+// with the name of a scene per line, all of which must be there. Throws Error when a split has no
+// scene here.
 NuscenesTruth ReadNuscenesTruth(const std::filesystem::path& path, const std::string& split);
 
 // The official scenes of "val", "mini_val" or "mini_train"; empty for other names.

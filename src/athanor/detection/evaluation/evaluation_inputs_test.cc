@@ -130,5 +130,14 @@ TEST(EvaluationInputs, RealArgoverseLogAgainstItself) {
               HasSubstr("R: holds detections of log nowhere"));
 }
 
+TEST(EvaluationInputs, AnExportedKeyFrameHasTruth) {
+  ATHANOR_SKIP_WITHOUT("nuscenes_keyframe");
+  const NuscenesTruth truth = ReadNuscenesTruth(SharedData("nuscenes_keyframe"), "");
+  ASSERT_EQ(truth.samples.size(), 1u);
+  EXPECT_GT(truth.samples[0].boxes.size(), 40u);
+  EXPECT_EQ(NuscenesClassOfCategory("pedestrian"), FindNuscenesClass("pedestrian"));
+  EXPECT_EQ(NuscenesClassOfCategory("animal"), -1);
+}
+
 }  // namespace
 }  // namespace athanor

@@ -177,6 +177,10 @@ TEST(NuscenesEval, PerfectDetection) {
   // The nine classes without truth have AP 0 and errors 1.
   EXPECT_DOUBLE_EQ(metrics.mean_ap, 0.1);
   EXPECT_DOUBLE_EQ(metrics.tp_errors[0], 0.9);
+  int classes = 0;
+  const NuscenesMatches matches = MatchNuscenes(one.truth, one.results, {});
+  EXPECT_DOUBLE_EQ(MeanApOfClassesWithTruth(matches, metrics, &classes), 1);
+  EXPECT_EQ(classes, 1);
   EXPECT_TRUE(std::isnan(metrics.label_tp_errors[8][2]));
 }
 
