@@ -221,8 +221,8 @@ CommandAction SetUpDetectEval(CLI::App& app) {
   CLI::Option* results =
       AddPath(app, "--results", &state->results,
               "detections in the benchmark's own format: JSON, Feather, or a folder of text files");
-  CLI::Option* model = AddPath(app, "--model", &state->model,
-                               "weights of a detector to run first, or tiny; needs --out");
+  CLI::Option* model =
+      AddPath(app, "--model", &state->model, "weights of a detector to run first; needs --out");
   CLI::Option* drop = app.add_option("--drop", state->drop,
                                      "sensors that fail: lidar, cameras, or the name of a camera")
                           ->type_name("SENSOR");
@@ -235,7 +235,7 @@ CommandAction SetUpDetectEval(CLI::App& app) {
       const auto detector = OpenDetector(state->model);
       DetectToFilesOptions options;
       options.detection.drop = state->drop, options.detection.title = "frames";
-      const Logs logs = LogsOfSplit({state->input.truth}, state->input.split);
+      const Logs logs = LogsOfSplit(state->input.truth, state->input.split);
       state->results = DetectToFiles(detector.get(), FramesOf(logs), state->out, options).results;
     }
     if (state->results.empty()) {

@@ -14,7 +14,6 @@
 #include "athanor/cli/cli_test_util.h"
 #include "athanor/datasets/argoverse2_files.h"
 #include "athanor/datasets/log_test_util.h"
-#include "athanor/datasets/nuscenes_writer.h"
 #include "athanor/detection/evaluation/evaluation_inputs.h"
 #include "athanor/detection/evaluation/nuscenes_files.h"
 
@@ -30,15 +29,7 @@ using ::testing::StartsWith;
 
 // Two scenes of three samples, with one car in each sample that counts.
 const fs::path& Town() {
-  static const fs::path folder = [] {
-    const fs::path root = TestFolder("town");
-    NuscenesWriter writer(root);
-    for (const char* name : {"scene-0001", "scene-0002"}) {
-      writer.AddScene(WriteTestLog(root, name));
-    }
-    writer.Finish();
-    return root;
-  }();
+  static const fs::path folder = WriteTestTown(TestFolder("town"));
   return folder;
 }
 
@@ -155,7 +146,8 @@ TEST(Detect, SaysWhatIsWrong) {
   };
   EXPECT_THAT(predict({"--model", (folder / "torn.safetensors").string()}).err,
               HasSubstr("torn.safetensors"));
-  EXPECT_THAT(predict({"--model", "huge"}).err, HasSubstr("athanor-detect-huge"));
+  EXPECT_THAT(predict({"--model", "huge"}).err, HasSubstr("huge: cannot open"));
+  EXPECT_EQ(predict({}).status, 2);
   EXPECT_THAT(
       Execute({"detect", "train", town, "-o", (folder / "d").string(), "--preset", "huge"}).err,
       HasSubstr("configs/detect/huge.toml"));

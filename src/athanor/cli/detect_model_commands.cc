@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 
 // What the commands that run the detector share.
 struct DetectorInput {
-  fs::path model = "tiny";
+  fs::path model;
   std::vector<fs::path> logs;
   int64_t frames = 0;
   std::vector<std::string> drop;
@@ -29,7 +29,7 @@ struct DetectorInput {
     app.add_option("LOGS", logs, "driving logs, any that `log info` opens")
         ->required()
         ->type_name("PATH");
-    AddPath(app, "--model", &model, "weights, or tiny, which comes with the program");
+    AddPath(app, "--model", &model, "weights of `detect train` or `detect export`")->required();
     app.add_option("--frames", frames,
                    default_frames > 0
                        ? StrCat("how many, evenly spread (default: ", default_frames, ")")

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <sstream>
+#include <set>
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
@@ -35,28 +35,17 @@ void DrawFrame(const FrameOfLog& frame, const DetectionSample& sample,
 }  // namespace
 
 std::unique_ptr<Detector> OpenDetector(const fs::path& model) {
-  const bool is_name = model.filename() == model && model.extension().empty();
-  const fs::path path = is_name
-                            ? FindShared(fs::path("models") / ("athanor-detect-" + model.string()) /
-                                         "detector.safetensors")
-                            : model;
-  return Detector::FromSafeTensors(ReadSafeTensors(path), path.string());
+  return Detector::FromSafeTensors(ReadSafeTensors(model), model.string());
 }
 
-Logs LogsOfSplit(const std::vector<fs::path>& folders, const std::string& split) {
-  Logs logs = ReadLogs(folders);
-  if (split.empty() || split == "all") return logs;
-  std::vector<std::string> names = NuscenesSplit(split == "train" ? "val" : split);
-  bool keeps = split != "train";
-  if (names.empty()) {
-    std::istringstream words(ReadFile(split));
-    for (std::string word; words >> word;) names.push_back(word);
-  }
-  std::erase_if(logs, [&](const std::shared_ptr<const Log>& log) {
-    const bool is_named = std::find(names.begin(), names.end(), log->name) != names.end();
-    return is_named != keeps;
-  });
-  ATHANOR_CHECK(!logs.empty(), folders.front().string(), ": no log is of the split ", split);
+Logs LogsOfSplit(const fs::path& folder, const std::string& split) {
+  // Argoverse 2 has a folder for each.
+  if (!split.empty() && fs::is_directory(folder / split)) return ReadLogs({folder / split});
+  Logs logs = ReadLogs({folder});
+  std::vector<std::string> names;
+  for (const auto& log : logs) names.push_back(log->name);
+  const std::set<std::string> kept = NamesOfSplit(names, split, folder.string());
+  std::erase_if(logs, [&](const auto& log) { return !kept.contains(log->name); });
   return logs;
 }
 

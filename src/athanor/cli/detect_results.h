@@ -1,5 +1,5 @@
-// The detector on driving logs, for the commands that run it: which weights, and what it finds as
-// files of the benchmarks.
+// The detector on driving logs, for the commands that run it: what it finds as files of the
+// benchmarks.
 #pragma once
 
 #include <cstdint>
@@ -12,13 +12,12 @@
 
 namespace athanor {
 
-// "tiny": the weights that come with the program (models/athanor-detect-tiny); anything else is a
-// file. Throws Error.
+// Weights of `detect train` or `detect export`. Throws Error.
 std::unique_ptr<Detector> OpenDetector(const std::filesystem::path& model);
 
-// The logs of a split, as `detect eval` names splits: "" or "all"; names of nuScenes; a file of
-// names. Throws Error when none is left.
-Logs LogsOfSplit(const std::vector<std::filesystem::path>& folders, const std::string& split);
+// The logs of a split, as `detect eval` names splits (evaluation_inputs.h). Throws Error when none
+// is left.
+Logs LogsOfSplit(const std::filesystem::path& folder, const std::string& split);
 
 struct DetectToFilesOptions {
   LogDetectionOptions detection;

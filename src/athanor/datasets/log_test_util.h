@@ -110,4 +110,15 @@ inline Log WriteTestLog(const std::filesystem::path& root, const std::string& na
   return log;
 }
 
+// A nuScenes data set below `root`: two scenes of such frames, with one car in each. The car moves;
+// what sensors see of it does not.
+inline std::filesystem::path WriteTestTown(const std::filesystem::path& root, int frames = 3) {
+  NuscenesWriter writer(root);
+  for (const char* name : {"scene-0001", "scene-0002"}) {
+    writer.AddScene(WriteTestLog(root, name, frames));
+  }
+  writer.Finish();
+  return root;
+}
+
 }  // namespace athanor

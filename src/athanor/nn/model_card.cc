@@ -186,17 +186,11 @@ ModelCard ReadModelCard(const fs::path& path) {
 }
 
 fs::path CardsFolder() {
-  std::vector<fs::path> tried;
-  if (const char* chosen = std::getenv("ATHANOR_CARDS")) tried.emplace_back(chosen);
   std::error_code error;
-  const fs::path program = fs::read_symlink("/proc/self/exe", error);
-  if (!error) tried.push_back(program.parent_path().parent_path() / "share/athanor/models/cards");
-  tried.emplace_back(ATHANOR_CARDS_FOLDER);
-  for (const fs::path& folder : tried) {
-    if (fs::is_directory(folder, error)) return folder;
+  if (const char* chosen = std::getenv("ATHANOR_CARDS")) {
+    if (fs::is_directory(chosen, error)) return {chosen};
   }
-  throw Error("no model cards: expected the folder " + tried.front().string() +
-              "; ATHANOR_CARDS names another");
+  return FindShared("models/cards");
 }
 
 std::vector<ModelCard> ListModelCards() {

@@ -133,36 +133,48 @@ std::vector<std::string> NuscenesSplit(std::string_view name) {
   return scenes;
 }
 
-NuscenesTruth ReadNuscenesTruth(const fs::path& path, const std::string& split) {
-  const bool is_key_frame = fs::exists(path / "sample.json");
-  const std::unique_ptr<LogDataset> logs = is_key_frame ? OpenLogs(path) : OpenNuscenesLogs(path);
-  std::set<std::string> wanted;
+std::set<std::string> NamesOfSplit(const std::vector<std::string>& names, const std::string& split,
+                                   const std::string& where) {
+  const std::set<std::string> all(names.begin(), names.end());
+  if (IsEverything(split)) return all;
   const bool is_train = split == "train";
-  for (std::string& name : NuscenesSplit(is_train ? "val" : split)) wanted.insert(std::move(name));
-  if (wanted.empty() && !IsEverything(split)) {
+  const std::vector<std::string> official = NuscenesSplit(is_train ? "val" : split);
+  std::set<std::string> kept;
+  if (official.empty()) {
     ATHANOR_CHECK(fs::is_regular_file(split),
                   "expected a split to be all, train, val, mini_train, "
                   "mini_val or a text file of scene names, found '",
                   split, "'");
-    wanted = ReadNames(split);
-    for (const std::string& name : wanted) {
-      ATHANOR_CHECK(
-          std::find(logs->names().begin(), logs->names().end(), name) != logs->names().end(), split,
-          ": names the scene ", name, ", which ", path.string(), " does not have");
+    for (const std::string& name : ReadNames(split)) {
+      ATHANOR_CHECK(all.contains(name), split, ": names the scene ", name, ", which ", where,
+                    " does not have");
+      kept.insert(name);
+    }
+  } else {
+    const std::set<std::string> listed(official.begin(), official.end());
+    for (const std::string& name : all) {
+      if (listed.contains(name) != is_train) kept.insert(name);
     }
   }
+  ATHANOR_CHECK(!kept.empty(), where, ": no scene of the split '", split, "' is here");
+  return kept;
+}
+
+NuscenesTruth ReadNuscenesTruth(const fs::path& path, const std::string& split) {
+  const bool is_key_frame = fs::exists(path / "sample.json");
+  const std::unique_ptr<LogDataset> logs = is_key_frame ? OpenLogs(path) : OpenNuscenesLogs(path);
+  const std::set<std::string> wanted = NamesOfSplit(logs->names(), split, path.string());
   NuscenesTruth truth;
   truth.source = path.string();
   const auto& names = logs->names();
   int scenes = 0;
   Progress progress("reading scenes", static_cast<int64_t>(names.size()));
   for (size_t i = 0; i < names.size(); ++i) {
-    if (IsEverything(split) || (wanted.contains(names[i]) != is_train)) {
+    if (wanted.contains(names[i])) {
       AddNuscenesTruth(logs->Read(static_cast<int>(i)), scenes++, &truth);
     }
     progress.Update(static_cast<int64_t>(i + 1));
   }
-  ATHANOR_CHECK(scenes > 0, path.string(), ": no scene of the split '", split, "' is here");
   return truth;
 }
 

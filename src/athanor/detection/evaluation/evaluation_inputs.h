@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,6 +33,11 @@ void AddNuscenesTruth(const Log& log, int scene, NuscenesTruth* truth);
 // with the name of a scene per line, all of which must be there. Throws Error when a split has no
 // scene here.
 NuscenesTruth ReadNuscenesTruth(const std::filesystem::path& path, const std::string& split);
+
+// Of the logs with these names, those of a split, as ReadNuscenesTruth takes it; `where` is what
+// messages call the data set. Throws Error when none is left.
+std::set<std::string> NamesOfSplit(const std::vector<std::string>& names, const std::string& split,
+                                   const std::string& where);
 
 // The official scenes of "val", "mini_val" or "mini_train"; empty for other names.
 std::vector<std::string> NuscenesSplit(std::string_view name);

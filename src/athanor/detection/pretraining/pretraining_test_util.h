@@ -1,4 +1,4 @@
-// What the tests of pre-training share: a detector small enough for a second, and a moment for it.
+// What the tests of pre-training share: a moment for SmallDetector (sample_test_util.h).
 #pragma once
 
 #include <ATen/ATen.h>
@@ -6,23 +6,9 @@
 #include <cmath>
 
 #include "athanor/base/random.h"
-#include "athanor/detection/profusion3d/detector_options.h"
-#include "athanor/detection/profusion3d/sample.h"
+#include "athanor/detection/profusion3d/sample_test_util.h"
 
 namespace athanor {
-
-inline DetectorOptions SmallDetector() {
-  DetectorOptions options;
-  options.image_width_px = 96, options.image_height_px = 64;
-  options.range_m = 12.8f, options.low_m = -2, options.high_m = 2;
-  options.voxel_m = 0.2f;
-  options.width = 16, options.lift_width = 8, options.heads = 2, options.window = 4;
-  options.lidar_channels = "8,8,16", options.bev_layers = 1;
-  options.camera_channels = "8,8,16", options.camera_blocks = "0,1,1", options.camera_stride = 8;
-  options.depth_high_m = 17, options.depths = 8;
-  options.queries = 12, options.proposals = 8, options.decoder_hidden = 32;
-  return options;
-}
 
 // Two cameras, one ahead and one behind, that see waves; a floor and a wall of points.
 inline DetectionSample WavySample(uint64_t seed = 7) {
@@ -52,19 +38,7 @@ inline DetectionSample WavySample(uint64_t seed = 7) {
       }
     }
   }
-  sample.camera_from_ego = at::zeros({2, 4, 4});
-  for (int c = 0; c < 2; ++c) {
-    const float ahead = c == 0 ? 1.0f : -1.0f;
-    // Camera x to the right, y down, z along the view.
-    sample.camera_from_ego[c][0][1] = -ahead;
-    sample.camera_from_ego[c][1][2] = -1;
-    sample.camera_from_ego[c][2][0] = ahead;
-    sample.camera_from_ego[c][3][3] = 1;
-  }
-  sample.intrinsics = at::tensor({60.0f, 0.0f, 48.0f, 0.0f, 60.0f, 32.0f, 0.0f, 0.0f, 1.0f})
-                          .view({1, 3, 3})
-                          .repeat({2, 1, 1});
-  sample.has_camera = at::ones({2}, at::kByte);
+  AddTwoCameras(&sample);
   sample.boxes = at::zeros({0, kBoxColumns});
   sample.labels = at::zeros({0}, at::kLong);
   return sample;

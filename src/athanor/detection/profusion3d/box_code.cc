@@ -68,7 +68,8 @@ at::Tensor DecodeBoxes(const at::Tensor& code) {
                    -1);
 }
 
-at::Tensor CodeOfHead(const at::Tensor& head, const at::Tensor& anchors, const BevGrid& grid) {
+at::Tensor CodeOfHead(const at::Tensor& head, const at::Tensor& anchors, const BevGrid& grid,
+                      double unit_m) {
   ATHANOR_CHECK(head.size(-1) == kBoxCode && anchors.size(-1) == 3,
                 "box head: expected [...,10] with anchors [...,3], found ", head.sizes(), " with ",
                 anchors.sizes());
@@ -76,7 +77,7 @@ at::Tensor CodeOfHead(const at::Tensor& head, const at::Tensor& anchors, const B
   const at::Tensor offset = at::cat({part(0, 2), part(4, 5)}, -1);
   const auto [low, extent] = RangeOf(grid, anchors);
   const at::Tensor centre = at::minimum(
-      at::maximum(DenormalizePoints(anchors, grid) + kOffsetUnit_m * offset, low), low + extent);
+      at::maximum(DenormalizePoints(anchors, grid) + unit_m * offset, low), low + extent);
   return at::cat({centre.slice(-1, 0, 2), part(2, 4), centre.slice(-1, 2, 3), part(5, 10)}, -1);
 }
 

@@ -23,11 +23,6 @@ inline constexpr int kBoxCode = 10;
 at::Tensor NormalizePoints(const at::Tensor& points_m, const BevGrid& grid);
 at::Tensor DenormalizePoints(const at::Tensor& normalized, const BevGrid& grid);
 
-// How far an offset of 1 that a head says takes a box from its anchor. CMT and PETR add offsets
-// before a sigmoid over the range: there 1 is 25 m in the middle of it and little at the edges,
-// which takes long to learn.
-inline constexpr double kOffsetUnit_m = 2;
-
 // [B,9], the columns of DetectionSample::boxes, to [B,10]. A velocity that is NaN stays so. Throws
 // Error (which box, what it is) for any other number that is not finite and a size that is not
 // above 0.
@@ -37,6 +32,10 @@ at::Tensor EncodeBoxes(const at::Tensor& boxes);
 at::Tensor DecodeBoxes(const at::Tensor& code);
 
 // What a head says, [...,10], about queries with these anchors, [...,3] in 0..1, as codes [...,10].
-at::Tensor CodeOfHead(const at::Tensor& head, const at::Tensor& anchors, const BevGrid& grid);
+// An offset of 1 leads `unit_m` metres from the anchor, as far as the range goes. (CMT and PETR add
+// offsets before a sigmoid over the range: 1 is then a quarter of it in the middle, and little at
+// the edges.)
+at::Tensor CodeOfHead(const at::Tensor& head, const at::Tensor& anchors, const BevGrid& grid,
+                      double unit_m);
 
 }  // namespace athanor

@@ -51,19 +51,18 @@ TEST(BoxCode, HeadsSayPlacesWithinTheRange) {
   const at::Tensor anchors = at::rand({50, 3}, at::kDouble);
   at::Tensor head = at::zeros({50, 10}, at::kDouble);
   // Zeros: the anchor itself.
-  at::Tensor boxes = DecodeBoxes(CodeOfHead(head, anchors, grid));
+  at::Tensor boxes = DecodeBoxes(CodeOfHead(head, anchors, grid, 3));
   EXPECT_TRUE(at::allclose(NormalizePoints(boxes.slice(1, 0, 3), grid), anchors, 0, 1e-4));
   EXPECT_TRUE(at::allclose(boxes.slice(1, 3, 6), at::ones({50, 3}, at::kDouble)));
   // The numbers that take an anchor to any box within the range.
   const at::Tensor truth = RandomBoxes(50, 2);
   head = EncodeBoxes(truth);
-  const at::Tensor offsets =
-      (truth.slice(1, 0, 3) - DenormalizePoints(anchors, grid)) / kOffsetUnit_m;
+  const at::Tensor offsets = (truth.slice(1, 0, 3) - DenormalizePoints(anchors, grid)) / 3.0;
   head.select(1, 0).copy_(offsets.select(1, 0)), head.select(1, 1).copy_(offsets.select(1, 1));
   head.select(1, 4).copy_(offsets.select(1, 2));
-  EXPECT_TRUE(at::allclose(DecodeBoxes(CodeOfHead(head, anchors, grid)), truth, 1e-9, 1e-9));
+  EXPECT_TRUE(at::allclose(DecodeBoxes(CodeOfHead(head, anchors, grid, 3)), truth, 1e-9, 1e-9));
   // Whatever a head says lies within the range, and is finite.
-  boxes = DecodeBoxes(CodeOfHead(1e4 * at::randn({50, 10}, at::kDouble), anchors, grid));
+  boxes = DecodeBoxes(CodeOfHead(1e4 * at::randn({50, 10}, at::kDouble), anchors, grid, 3));
   EXPECT_TRUE(boxes.isfinite().all().item<bool>());
   const at::Tensor place = NormalizePoints(boxes.slice(1, 0, 3), grid);
   EXPECT_TRUE((place.ge(0) & place.le(1)).all().item<bool>());

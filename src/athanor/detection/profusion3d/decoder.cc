@@ -11,6 +11,9 @@
 namespace athanor {
 namespace {
 
+// Proposals lie on their objects, learnt places anywhere.
+constexpr double kProposalUnit_m = 2;
+
 // Features with their positions, both [M,width]. Half precision ends here.
 FeatureSet Place(const at::Tensor& features, const at::Tensor& positions) {
   const at::Tensor values = features.to(positions.scalar_type());
@@ -131,6 +134,7 @@ std::vector<LayerOutputs> QueryDecoder::Forward(const DecoderInputs& inputs,
     ATHANOR_CHECK(rest >= 0, "decoder: expected at most ", options_.queries, " proposals, found ",
                   count);
     first.anchors = at::cat({inputs.proposals, first.anchors.slice(0, count)});
+    first.offset_unit_m = kProposalUnit_m;
     content = at::cat({inputs.proposal_content, at::zeros({rest, options_.layers.width})});
     first.prior =
         at::cat({inputs.proposal_logits, at::full({rest, kNumDetectionClasses}, kPriorLogit)});
@@ -162,6 +166,7 @@ std::vector<LayerOutputs> QueryDecoder::Forward(const DecoderInputs& inputs,
   both.content = at::cat({first.content, second.content});
   both.position = at::cat({first.position, first.position});
   both.anchors = at::cat({first.anchors, first.anchors});
+  both.offset_unit_m = first.offset_unit_m;
   if (first.prior.defined()) {
     // Two queries for one place: the second has to find a reason.
     both.prior = at::cat({first.prior, at::full_like(first.prior, kPriorLogit)});

@@ -65,7 +65,7 @@ HeadOutputs DetectionHeads::Forward(const QuerySet& queries, const BevGrid& grid
   outputs.logits = queries.prior.defined() ? queries.prior + change : change + kPriorLogit;
   at::Tensor head = box_out_.Forward(at::relu(box_hidden_.Forward(x)));
   if (queries.prior_head.defined()) head = queries.prior_head + head;
-  outputs.codes = CodeOfHead(head, queries.anchors, grid);
+  outputs.codes = CodeOfHead(head, queries.anchors, grid, queries.offset_unit_m);
   outputs.attributes = attributes_.Forward(x);
   return outputs;
 }

@@ -33,6 +33,7 @@ struct QuerySet {
   // What heads add to: logits of classes [N,10], undefined: kPriorLogit; and what a box head would
   // say (box_code.h) [N,10], undefined: 0.
   at::Tensor prior, prior_head;
+  double offset_unit_m = 15;  // CodeOfHead's
 };
 
 // A class is as likely as 0.01 where nothing is known (Lin et al., ICCV 2017).

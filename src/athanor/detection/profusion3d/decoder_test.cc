@@ -12,6 +12,7 @@
 #include "athanor/base/test_util.h"
 #include "athanor/detection/profusion3d/box_code.h"
 #include "athanor/detection/profusion3d/decoder_test_util.h"
+#include "athanor/detection/profusion3d/sample.h"
 
 namespace athanor {
 namespace {
@@ -189,6 +190,39 @@ TEST_F(DecoderTest, SaysWhichInputIsWrong) {
                 QueryDecoder({&parameters, 1, ""}, BevGrid(), options);
               }),
               HasSubstr("layers' width, 16, found 8"));
+}
+
+// A fresh decoder changes little of what proposals bring along.
+TEST(QueryDecoder, SaysAtFirstWhatProposalsAreTakenFor) {
+  at::manual_seed(11);
+  const DecoderOptions options = SmallDecoderOptions();
+  Parameters parameters;
+  const QueryDecoder decoder({&parameters, 2, ""}, BevGrid(), options);
+  DecoderInputs inputs = SmallDecoderInputs();
+  inputs.proposals = at::rand({4, 3});
+  inputs.proposal_content = at::randn({4, options.layers.width});
+  inputs.proposal_logits = at::randn({4, int64_t{kNumDetectionClasses}}) * 3;
+  inputs.proposal_heads = at::randn({4, int64_t{kBoxCode}}) * 2;
+  const std::vector<LayerOutputs> outputs = decoder.Forward(inputs);
+  const at::Tensor boxes = CodeOfHead(inputs.proposal_heads, inputs.proposals, BevGrid(), 2);
+  for (const LayerOutputs& layer : outputs) {
+    EXPECT_LT(
+        (layer.queries.logits.slice(0, 0, 4) - inputs.proposal_logits).abs().max().item<float>(), 1)
+        << layer.name;
+    EXPECT_LT((layer.queries.codes.slice(0, 0, 4) - boxes).abs().max().item<float>(), 2)
+        << layer.name;
+    // The rest of the queries knows nothing.
+    EXPECT_LT(
+        (layer.queries.logits.slice(0, 4, options.queries) - kPriorLogit).abs().max().item<float>(),
+        1)
+        << layer.name;
+  }
+  // In joint layers the second query of a place has to find a reason.
+  const at::Tensor second = outputs.back().queries.logits.slice(0, options.queries);
+  EXPECT_LT((second - kPriorLogit).abs().max().item<float>(), 1);
+  inputs.proposals = at::rand({options.queries + 1, 3});
+  EXPECT_THAT(ErrorOf([&] { decoder.Forward(inputs); }),
+              HasSubstr("at most 12 proposals, found 13"));
 }
 
 }  // namespace

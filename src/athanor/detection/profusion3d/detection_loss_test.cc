@@ -180,7 +180,7 @@ TEST(DetectionLoss, SlowDecoderFitsFiveBoxes) {
   AdamW adam(&parameters, {.weight_decay = 0, .clip_norm = 35});
   Random random(9);
   double first = 0, last = 0;
-  const int steps = 450;
+  const int steps = 300;
   for (int step = 0; step < steps; ++step) {
     const DenoisingQueries denoising =
         MakeDenoisingQueries(truth.boxes, BevGrid(), {.groups = 2}, &random);

@@ -10,24 +10,12 @@
 #include "athanor/base/random.h"
 #include "athanor/base/test_util.h"
 #include "athanor/detection/profusion3d/detection_loss.h"
+#include "athanor/detection/profusion3d/sample_test_util.h"
 
 namespace athanor {
 namespace {
 
 using ::testing::HasSubstr;
-
-DetectorOptions SmallDetector() {
-  DetectorOptions options;
-  options.image_width_px = 96, options.image_height_px = 64;
-  options.range_m = 12.8f, options.low_m = -2, options.high_m = 2;
-  options.voxel_m = 0.2f;
-  options.width = 16, options.lift_width = 8, options.heads = 2, options.window = 4;
-  options.lidar_channels = "8,8,16", options.bev_layers = 1;
-  options.camera_channels = "8,8,16", options.camera_blocks = "0,1,1", options.camera_stride = 8;
-  options.depth_high_m = 17, options.depths = 8;
-  options.queries = 12, options.proposals = 8, options.decoder_hidden = 32;
-  return options;
-}
 
 // Two cameras, one ahead and one behind, noise in the pictures, points all around, two boxes.
 DetectionSample MakeSample() {
@@ -45,19 +33,7 @@ DetectionSample MakeSample() {
   for (int64_t i = 0; i < sample.images.numel(); ++i) {
     bytes[i] = static_cast<uint8_t>(random.Below(256));
   }
-  sample.camera_from_ego = at::zeros({2, 4, 4});
-  for (int c = 0; c < 2; ++c) {
-    const float ahead = c == 0 ? 1.0f : -1.0f;
-    // Camera x to the right, y down, z along the view.
-    sample.camera_from_ego[c][0][1] = -ahead;
-    sample.camera_from_ego[c][1][2] = -1;
-    sample.camera_from_ego[c][2][0] = ahead;
-    sample.camera_from_ego[c][3][3] = 1;
-  }
-  sample.intrinsics = at::tensor({60.0f, 0.0f, 48.0f, 0.0f, 60.0f, 32.0f, 0.0f, 0.0f, 1.0f})
-                          .view({1, 3, 3})
-                          .repeat({2, 1, 1});
-  sample.has_camera = at::ones({2}, at::kByte);
+  AddTwoCameras(&sample);
   sample.boxes = at::tensor({5.0f, 1.0f, 0.0f, 4.0f, 1.8f, 1.5f, 0.3f, 1.0f, 0.0f,  //
                              -6.0f, -2.0f, 0.0f, 0.7f, 0.7f, 1.7f, 0.0f, 0.0f, 0.0f})
                      .view({2, kBoxColumns});

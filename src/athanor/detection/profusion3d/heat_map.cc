@@ -7,20 +7,15 @@
 #include <vector>
 
 #include "athanor/base/error.h"
+#include "athanor/detection/profusion3d/decoder_layer.h"
 #include "athanor/detection/profusion3d/sample.h"
 
 namespace athanor {
-namespace {
-
-constexpr double kPrior = 0.01;
-
-}  // namespace
-
 HeatHead::HeatHead(const LayerScope& scope, int64_t width)
     : hidden_(scope / "hidden", width, width),
       out_(scope / "out", width, kNumDetectionClasses, {.kernel = 1, .norm = false}) {
   const at::NoGradGuard no_gradient;
-  out_.bias().fill_(-std::log((1 - kPrior) / kPrior));
+  out_.bias().fill_(kPriorLogit);
 }
 
 at::Tensor HeatHead::Forward(const at::Tensor& bev, bool training) const {

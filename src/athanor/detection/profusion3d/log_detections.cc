@@ -91,13 +91,13 @@ void DetectFrames(Detector* detector, const std::vector<FrameOfLog>& frames,
   }
   KeepFreedMemory();
   detector->Measure(options.times);
+  const std::shared_ptr<Detector> end(detector, [](Detector* d) { d->Measure(nullptr); });
   int64_t done = 0;
   for (const FrameOfLog& frame : frames) {
     const std::optional<DetectionSample> sample = loader.Next();
     found(frame, *sample, detector->Detect(*sample, options.predictions, options.bfloat16));
     if (progress) progress->Update(++done, frame.log->name);
   }
-  detector->Measure(nullptr);
 }
 
 ScoredFrames ScoreFrames(Detector* detector, const std::vector<FrameOfLog>& frames,

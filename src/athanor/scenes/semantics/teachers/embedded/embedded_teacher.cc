@@ -205,22 +205,12 @@ EmbeddedPair OpenEmbedded(const fs::path& path, const EmbeddedOptions& options) 
 }
 
 fs::path FindEmbeddedModel() {
-  std::vector<fs::path> folders;
+  const fs::path file = fs::path("athanor-words") / "teacher.safetensors";
   if (const char* chosen = std::getenv("ATHANOR_MODELS"); chosen != nullptr && *chosen != '\0') {
-    folders.emplace_back(chosen);
+    std::error_code error;
+    if (fs::exists(fs::path(chosen) / file, error)) return fs::path(chosen) / file;
   }
-  std::error_code error;
-  const fs::path program = fs::read_symlink("/proc/self/exe", error);
-  if (!error) folders.push_back(program.parent_path().parent_path() / "share/athanor/models");
-  folders.emplace_back(ATHANOR_SOURCE_MODELS);
-  std::string tried;
-  for (const fs::path& folder : folders) {
-    const fs::path path = folder / "athanor-words" / "teacher.safetensors";
-    if (fs::exists(path)) return path;
-    tried += (tried.empty() ? "" : ", ") + path.string();
-  }
-  throw Error(StrCat("embedded teacher: expected its weights at ", tried,
-                     "; ATHANOR_MODELS names another folder"));
+  return FindShared("models" / file);
 }
 
 }  // namespace athanor
