@@ -142,12 +142,12 @@ double WarmupStableDecay(int64_t step, int64_t steps, int64_t warmup, double dec
   return rate;
 }
 
-double OneCycle(int64_t step, int64_t steps, double peak) {
-  constexpr double kRise = 0.4, kFirst = 0.1;
+double OneCycle(int64_t step, int64_t steps, double peak, double rise) {
+  constexpr double kFirst = 0.1;
   const double part = static_cast<double>(step) / static_cast<double>(std::max<int64_t>(1, steps));
   const auto cosine = [](double x) { return 0.5 * (1 - std::cos(std::numbers::pi * x)); };
-  if (part < kRise) return peak * (kFirst + (1 - kFirst) * cosine(part / kRise));
-  return peak * (1 - cosine(std::min(1.0, (part - kRise) / (1 - kRise))));
+  if (part < rise) return peak * (kFirst + (1 - kFirst) * cosine(part / rise));
+  return peak * (1 - cosine(std::min(1.0, (part - rise) / (1 - rise))));
 }
 
 }  // namespace athanor

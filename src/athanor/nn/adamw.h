@@ -70,8 +70,8 @@ class AdamW {
 // `decay` of the `steps` (0..1 of them). A run can so be made longer while the rate is flat.
 double WarmupStableDecay(int64_t step, int64_t steps, int64_t warmup, double decay, double peak);
 
-// One cycle (Smith and Topin, 2018): from a tenth of the peak up over the first 40 % of the steps,
+// One cycle (Smith and Topin, 2018): from a tenth of the peak up over `rise` of the steps (0..1),
 // then down to 0, both as cosines.
-double OneCycle(int64_t step, int64_t steps, double peak);
+double OneCycle(int64_t step, int64_t steps, double peak, double rise);
 
 }  // namespace athanor

@@ -109,11 +109,13 @@ TEST(WarmupStableDecay, RisesStaysAndFallsToZero) {
 }
 
 TEST(AdamW, OneCycleRisesAndFalls) {
-  EXPECT_NEAR(OneCycle(0, 1000, 2), 0.2, 1e-12);
-  EXPECT_NEAR(OneCycle(200, 1000, 2), (0.2 + 2) / 2, 1e-12);  // half-way up
-  EXPECT_NEAR(OneCycle(400, 1000, 2), 2, 1e-12);
-  EXPECT_NEAR(OneCycle(700, 1000, 2), 1, 1e-12);  // half-way down
-  EXPECT_NEAR(OneCycle(1000, 1000, 2), 0, 1e-12);
+  EXPECT_NEAR(OneCycle(0, 1000, 2, 0.4), 0.2, 1e-12);
+  EXPECT_NEAR(OneCycle(200, 1000, 2, 0.4), (0.2 + 2) / 2, 1e-12);  // half-way up
+  EXPECT_NEAR(OneCycle(400, 1000, 2, 0.4), 2, 1e-12);
+  EXPECT_NEAR(OneCycle(700, 1000, 2, 0.4), 1, 1e-12);  // half-way down
+  EXPECT_NEAR(OneCycle(1000, 1000, 2, 0.4), 0, 1e-12);
+  EXPECT_NEAR(OneCycle(50, 1000, 2, 0.1), (0.2 + 2) / 2, 1e-12);
+  EXPECT_NEAR(OneCycle(550, 1000, 2, 0.1), 1, 1e-12);
 }
 
 }  // namespace

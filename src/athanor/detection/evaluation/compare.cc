@@ -81,7 +81,7 @@ std::vector<ComparisonRow> CompareNuscenes(const NuscenesTruth& truth, const Nus
       "expected matches of the same ", truth.samples.size(), " samples, found ", a.num_samples,
       " and ", b.num_samples);
   std::vector<std::string> names = {"NDS", "mAP", "mATE", "mASE", "mAOE", "mAVE", "mAAE"};
-  for (const std::string_view name : kNuscenesClassNames) names.push_back(StrCat("AP ", name));
+  for (int c = 0; c < kNuscenesClasses; ++c) names.push_back(StrCat("AP ", kNuscenesClassNames[c]));
   std::vector<int32_t> units = EverySample(truth.samples.size());
   if (options.unit == "scene") {
     for (size_t i = 0; i < units.size(); ++i) units[i] = truth.samples[i].scene;
@@ -91,7 +91,7 @@ std::vector<ComparisonRow> CompareNuscenes(const NuscenesTruth& truth, const Nus
         const NuscenesMetrics metrics = SummarizeNuscenes(which == 0 ? a : b, config, weights);
         std::vector<double> values = {metrics.nd_score, metrics.mean_ap};
         for (const double error : metrics.tp_errors) values.push_back(error);
-        for (const double ap : metrics.mean_dist_aps) values.push_back(ap);
+        for (int c = 0; c < kNuscenesClasses; ++c) values.push_back(metrics.mean_dist_aps[c]);
         return values;
       });
 }

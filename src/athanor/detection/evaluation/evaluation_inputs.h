@@ -20,8 +20,8 @@
 namespace athanor {
 
 // The class of the detection benchmark that a nuScenes category belongs to, or -1:
-// "vehicle.bus.bendy" is a bus, "animal" is none. A class is its own: exported key frames name
-// these.
+// "vehicle.bus.bendy" is a bus, "movable_object.debris" is none. A class is its own: exported key
+// frames name these.
 int NuscenesClassOfCategory(std::string_view category);
 
 // Appends the frames of one scene: boxes in the benchmark's classes and bicycle racks. Throws Error

@@ -48,7 +48,8 @@ TEST(EvaluationInputs, TruthOfALog) {
   EXPECT_EQ(sample.token, "sample1");
   EXPECT_EQ(sample.scene, 4);
   EXPECT_EQ(sample.ego_xy_m, Eigen::Vector2d(101, 50));
-  ASSERT_EQ(sample.boxes.size(), 1u);  // the animal is no class of the benchmark
+  ASSERT_EQ(sample.boxes.size(), 2u);  // an animal is known, and not scored
+  EXPECT_EQ(kNuscenesClassNames[sample.boxes[1].class_index], "animal");
   EXPECT_EQ(kNuscenesClassNames[sample.boxes[0].class_index], "bus");
   EXPECT_EQ(sample.boxes[0].size_wlh_m, Eigen::Vector3d(3, 12, 4));
   EXPECT_EQ(sample.boxes[0].num_points, 9);
@@ -136,7 +137,8 @@ TEST(EvaluationInputs, AnExportedKeyFrameHasTruth) {
   ASSERT_EQ(truth.samples.size(), 1u);
   EXPECT_GT(truth.samples[0].boxes.size(), 40u);
   EXPECT_EQ(NuscenesClassOfCategory("pedestrian"), FindNuscenesClass("pedestrian"));
-  EXPECT_EQ(NuscenesClassOfCategory("animal"), -1);
+  EXPECT_EQ(NuscenesClassOfCategory("animal"), kNuscenesClasses);
+  EXPECT_EQ(NuscenesClassOfCategory("movable_object.debris"), -1);
 }
 
 }  // namespace

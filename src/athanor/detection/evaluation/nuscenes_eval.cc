@@ -13,9 +13,10 @@
 
 namespace athanor {
 
-const std::array<std::string_view, kNuscenesClasses> kNuscenesClassNames = {
+const std::array<std::string_view, kNuscenesAllClasses> kNuscenesClassNames = {
     "car",        "truck",      "bus",     "trailer",      "construction_vehicle",
-    "pedestrian", "motorcycle", "bicycle", "traffic_cone", "barrier"};
+    "pedestrian", "motorcycle", "bicycle", "traffic_cone", "barrier",
+    "animal"};
 const std::array<std::string_view, kNuscenesErrors> kNuscenesErrorNames = {
     "trans_err", "scale_err", "orient_err", "vel_err", "attr_err"};
 const std::array<std::string_view, 8> kNuscenesAttributeNames = {
@@ -27,7 +28,7 @@ const std::array<std::string_view, 8> kNuscenesAttributeNames = {
 namespace {
 
 enum ErrorIndex { kTranslation, kScale, kOrientation, kVelocity, kAttribute };
-constexpr int kMotorcycle = 6, kBicycle = 7, kTrafficCone = 8, kBarrier = 9;
+constexpr int kMotorcycle = 6, kBicycle = 7, kTrafficCone = 8, kBarrier = 9, kAnimal = 10;
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 template <size_t N>
@@ -107,7 +108,7 @@ std::array<double, kNuscenesErrors> MatchErrors(const NuscenesBox& truth, const 
 }
 
 void CheckBox(const NuscenesBox& box, const std::string& source, const std::string& token) {
-  ATHANOR_CHECK(box.class_index >= 0 && box.class_index < kNuscenesClasses, source, ": sample ",
+  ATHANOR_CHECK(box.class_index >= 0 && box.class_index < kNuscenesAllClasses, source, ": sample ",
                 token, ": no class has index ", int{box.class_index});
   ATHANOR_CHECK(box.translation_m.allFinite() && box.rotation_wxyz.allFinite(), source, ": sample ",
                 token, ": a box has a translation or rotation that is not finite");
@@ -165,8 +166,8 @@ struct Found {
 
 // The detections of a run of samples, by class.
 struct Piece {
-  std::array<std::vector<Found>, kNuscenesClasses> found;
-  std::array<std::vector<std::array<double, kNuscenesErrors>>, kNuscenesClasses> errors;
+  std::array<std::vector<Found>, kNuscenesAllClasses> found;
+  std::array<std::vector<std::array<double, kNuscenesErrors>>, kNuscenesAllClasses> errors;
 };
 
 // Later boxes first among equal scores, as the devkit's reversed sort has it.
@@ -256,6 +257,7 @@ void Rank(const std::vector<Piece>& pieces, int class_index, int distances,
 
 bool IsDefined(int class_index, int error) {
   if (class_index == kTrafficCone) return error == kTranslation || error == kScale;
+  if (class_index == kAnimal) return error != kAttribute;
   if (class_index == kBarrier) return error != kVelocity && error != kAttribute;
   return true;
 }
@@ -292,10 +294,10 @@ NuscenesMatches MatchNuscenes(const NuscenesTruth& truth, const NuscenesResults&
   std::vector<Piece> pieces((samples + kGrain - 1) / kGrain);
   ParallelFor(samples, kGrain, [&](int64_t begin, int64_t end) {
     Piece& piece = pieces[begin / kGrain];
-    std::array<std::vector<const NuscenesBox*>, kNuscenesClasses> truths, boxes;
+    std::array<std::vector<const NuscenesBox*>, kNuscenesAllClasses> truths, boxes;
     for (int64_t i = begin; i < end; ++i) {
       const NuscenesSample& sample = truth.samples[pairs[i]];
-      for (int c = 0; c < kNuscenesClasses; ++c) truths[c].clear(), boxes[c].clear();
+      for (int c = 0; c < kNuscenesAllClasses; ++c) truths[c].clear(), boxes[c].clear();
       for (const NuscenesBox& box : sample.boxes) {
         CheckBox(box, truth.source, sample.token);
         if (Counts(box, sample, config)) truths[box.class_index].push_back(&box);
@@ -309,13 +311,13 @@ NuscenesMatches MatchNuscenes(const NuscenesTruth& truth, const NuscenesResults&
         CheckBox(box, results.source, sample.token);
         if (Counts(box, sample, config)) boxes[box.class_index].push_back(&box);
       }
-      for (int c = 0; c < kNuscenesClasses; ++c) {
+      for (int c = 0; c < kNuscenesAllClasses; ++c) {
         matches.classes[c].truths[pairs[i]] = static_cast<int32_t>(truths[c].size());
         MatchSample(truths[c], boxes[c], results.boxes.data(), pairs[i], config, c, &piece);
       }
     }
   });
-  ParallelChunks(kNuscenesClasses, [&](int64_t c) {
+  ParallelChunks(kNuscenesAllClasses, [&](int64_t c) {
     Rank(pieces, static_cast<int>(c), distances, &matches.classes[c]);
   });
   return matches;
@@ -329,9 +331,9 @@ NuscenesMetrics SummarizeNuscenes(const NuscenesMatches& matches, const Nuscenes
                 "expected one weight per sample (", matches.num_samples, "), found ",
                 weights.size());
   const int distances = static_cast<int>(config.match_distances_m.size());
-  if (curves != nullptr) curves->resize(kNuscenesClasses * distances);
+  if (curves != nullptr) curves->resize(kNuscenesAllClasses * distances);
   NuscenesMetrics metrics;
-  ParallelChunks(kNuscenesClasses, [&](int64_t chunk) {
+  ParallelChunks(kNuscenesAllClasses, [&](int64_t chunk) {
     const int c = static_cast<int>(chunk);
     double sum = 0;
     for (int t = 0; t < distances; ++t) {
@@ -351,15 +353,16 @@ NuscenesMetrics SummarizeNuscenes(const NuscenesMatches& matches, const Nuscenes
     metrics.mean_dist_aps[c] = sum / distances;
   });
 
-  metrics.mean_ap =
-      std::accumulate(metrics.mean_dist_aps.begin(), metrics.mean_dist_aps.end(), 0.0) /
-      kNuscenesClasses;
+  metrics.mean_ap = std::accumulate(metrics.mean_dist_aps.begin(),
+                                    metrics.mean_dist_aps.begin() + kNuscenesClasses, 0.0) /
+                    kNuscenesClasses;
   double score = config.mean_ap_weight * metrics.mean_ap;
   for (int e = 0; e < kNuscenesErrors; ++e) {
     double sum = 0;
     int known = 0;
-    for (const auto& errors : metrics.label_tp_errors) {
-      if (!std::isnan(errors[e])) sum += errors[e], ++known;
+    for (int c = 0; c < kNuscenesClasses; ++c) {
+      const double error = metrics.label_tp_errors[c][e];
+      if (!std::isnan(error)) sum += error, ++known;
     }
     metrics.tp_errors[e] = sum / known;
     metrics.tp_scores[e] = std::max(0.0, 1 - metrics.tp_errors[e]);

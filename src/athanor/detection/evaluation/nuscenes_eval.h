@@ -17,14 +17,17 @@
 
 namespace athanor {
 
-inline constexpr int kNuscenesClasses = 10;
+inline constexpr int kNuscenesClasses = 10;  // that make the score
+// One more that the data set annotates and the benchmark does not score, "animal": it is matched
+// and has a precision and errors of its own, and is left out of all means.
+inline constexpr int kNuscenesAllClasses = 11;
 inline constexpr int kNuscenesErrors = 5;
 inline constexpr int kNuscenesRecalls = 101;
 inline constexpr int kMaxMatchDistances = 8;
 
 // In the devkit's order: car, truck, bus, trailer, construction_vehicle, pedestrian, motorcycle,
-// bicycle, traffic_cone, barrier.
-extern const std::array<std::string_view, kNuscenesClasses> kNuscenesClassNames;
+// bicycle, traffic_cone, barrier; then animal.
+extern const std::array<std::string_view, kNuscenesAllClasses> kNuscenesClassNames;
 // trans_err (m), scale_err (1 - IoU), orient_err (rad), vel_err (m/s), attr_err (1 - accuracy).
 extern const std::array<std::string_view, kNuscenesErrors> kNuscenesErrorNames;
 extern const std::array<std::string_view, 8> kNuscenesAttributeNames;
@@ -69,7 +72,8 @@ struct NuscenesResults {
 // The devkit's detection_cvpr_2019.
 struct NuscenesConfig {
   // A box counts when its centre is nearer to the ego vehicle, in the plane. By class.
-  std::array<double, kNuscenesClasses> class_range_m = {50, 50, 50, 50, 50, 40, 40, 40, 30, 30};
+  std::array<double, kNuscenesAllClasses> class_range_m = {50, 50, 50, 50, 50, 40,
+                                                           40, 40, 30, 30, 40};
   std::vector<double> match_distances_m = {0.5, 1.0, 2.0, 4.0};
   double tp_distance_m = 2.0;  // one of match_distances_m: true-positive errors are taken there
   double min_recall = 0.1;
@@ -91,7 +95,7 @@ struct NuscenesMatches {
     std::vector<std::array<double, kNuscenesErrors>> errors;  // NaN: does not count
     std::vector<int32_t> truths;                              // [samples] true boxes that count
   };
-  std::array<Class, kNuscenesClasses> classes;
+  std::array<Class, kNuscenesAllClasses> classes;
   int64_t num_samples = 0;
 };
 
@@ -111,24 +115,24 @@ struct NuscenesCurve {
 struct NuscenesMetrics {
   static constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   using Errors = std::array<double, kNuscenesErrors>;
-  std::array<std::vector<double>, kNuscenesClasses> label_aps;  // [match distances]
-  std::array<double, kNuscenesClasses> mean_dist_aps = {};
+  std::array<std::vector<double>, kNuscenesAllClasses> label_aps;  // [match distances]
+  std::array<double, kNuscenesAllClasses> mean_dist_aps = {};
   double mean_ap = 0;
-  std::array<Errors, kNuscenesClasses> label_tp_errors = {};  // NaN: not defined for the class
-  Errors tp_errors = {};                                      // means over classes
+  std::array<Errors, kNuscenesAllClasses> label_tp_errors = {};  // NaN: not defined for the class
+  Errors tp_errors = {};  // means over the classes that make the score
   Errors tp_scores = {};
   double nd_score = 0;
   double eval_time_s = 0;
 };
 
 // The metrics of all samples, or with `weights` ([samples] >= 0) as if sample i had come weights[i]
-// times. `curves`, when given, gets one curve per class and distance: [classes * distances].
+// times. `curves`, when given, gets one curve per class and distance: [all classes * distances].
 NuscenesMetrics SummarizeNuscenes(const NuscenesMatches& matches, const NuscenesConfig& config,
                                   std::span<const int32_t> weights = {},
                                   std::vector<NuscenesCurve>* curves = nullptr);
 
-// The mean of mean_dist_aps over the classes that have a true box. A class without any has AP 0,
-// which says little about a detector where only some classes occur. 0 when there is none.
+// The mean of mean_dist_aps over the scored classes that have a true box. A class without any has
+// AP 0, which says little about a detector where only some classes occur. 0 when there is none.
 double MeanApOfClassesWithTruth(const NuscenesMatches& matches, const NuscenesMetrics& metrics,
                                 int* classes = nullptr);
 

@@ -18,8 +18,12 @@ using ::testing::HasSubstr;
 
 std::vector<double> Flatten(const NuscenesMetrics& metrics) {
   std::vector<double> values;
-  for (const auto& aps : metrics.label_aps) values.insert(values.end(), aps.begin(), aps.end());
-  for (const auto& errors : metrics.label_tp_errors) {
+  for (int c = 0; c < kNuscenesClasses; ++c) {
+    const auto& aps = metrics.label_aps[c];
+    values.insert(values.end(), aps.begin(), aps.end());
+  }
+  for (int c = 0; c < kNuscenesClasses; ++c) {
+    const auto& errors = metrics.label_tp_errors[c];
     values.insert(values.end(), errors.begin(), errors.end());
   }
   values.push_back(metrics.mean_ap);

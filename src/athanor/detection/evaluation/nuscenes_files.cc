@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "athanor/base/error.h"
@@ -35,8 +36,9 @@ constexpr std::array<std::string_view, kFields> kFieldNames = {
 // The largest number of points that fits; more are all the same to us.
 constexpr double kMostPoints = 1e9;
 
-// Reads one box; the cursor stands before it.
-NuscenesBox ReadBox(JsonCursor* cursor, const std::string& token, std::string* word) {
+// Reads one box of a scored class, or of one that is not; the cursor stands before it.
+NuscenesBox ReadBox(JsonCursor* cursor, const std::string& token, bool is_scored,
+                    std::string* word) {
   NuscenesBox box;
   unsigned seen = 0;
   cursor->Expect('{', "a box, as an object");
@@ -80,7 +82,10 @@ NuscenesBox ReadBox(JsonCursor* cursor, const std::string& token, std::string* w
       case kName: {
         cursor->ReadString(word, "detection_name as text");
         const int index = FindNuscenesClass(*word);
-        if (index < 0) cursor->Fail("one of the ten class names before this, not '" + *word + "'");
+        if (index < 0 || (index < kNuscenesClasses) != is_scored) {
+          cursor->Fail(StrCat(is_scored ? "one of the ten class names" : "\"animal\"",
+                              " before this, not '", *word, "'"));
+        }
         box.class_index = static_cast<int8_t>(index);
         break;
       }
@@ -115,6 +120,23 @@ void AppendNumbers(std::string* out, const double* values, int count) {
     *out += PythonNumber(values[i]);
   }
   *out += ']';
+}
+
+// `token` as JSON.
+void AppendBox(const std::string& token, const NuscenesBox& box, std::string* out) {
+  *out += "{\"sample_token\": " + token + ", \"translation\": ";
+  AppendNumbers(out, box.translation_m.data(), 3);
+  *out += ", \"size\": ";
+  AppendNumbers(out, box.size_wlh_m.data(), 3);
+  *out += ", \"rotation\": ";
+  AppendNumbers(out, box.rotation_wxyz.data(), 4);
+  *out += ", \"velocity\": ";
+  AppendNumbers(out, box.velocity_mps.data(), 2);
+  *out += ", \"detection_name\": \"";
+  *out += kNuscenesClassNames.at(box.class_index);
+  *out += "\", \"detection_score\": " + PythonNumber(box.score) + ", \"attribute_name\": \"";
+  if (box.attribute >= 0) *out += kNuscenesAttributeNames.at(box.attribute);
+  *out += "\"}";
 }
 
 // JSON with two blanks per level, as json.dump(indent=2).
@@ -191,7 +213,8 @@ NuscenesResults ParseNuscenesResults(std::string_view text, const std::string& n
   NuscenesResults results;
   results.source = name;
   bool has_meta = false, has_results = false;
-  std::vector<size_t> begins;  // per sample: where its list begins
+  std::vector<size_t> begins;                        // per sample: where its list begins
+  std::unordered_map<std::string, size_t> unscored;  // the same of the second list
   JsonCursor cursor(text, name);
   cursor.Expect('{', "an object with \"meta\" and \"results\"");
   std::string key;
@@ -211,6 +234,16 @@ NuscenesResults ParseNuscenesResults(std::string_view text, const std::string& n
         results.sample_tokens.push_back(token);
         cursor.SkipValue();
       }
+    } else if (key == "unscored") {
+      cursor.Expect('{', "unscored as an object: sample token to list of boxes");
+      std::string token;
+      for (bool is_first = true; cursor.NextMember(&token, &is_first);) {
+        if (cursor.Peek() != '[') cursor.Fail("a list of boxes");
+        if (!unscored.emplace(token, cursor.position()).second) {
+          cursor.Fail("each sample once in \"unscored\"");
+        }
+        cursor.SkipValue();
+      }
     } else {
       cursor.SkipValue();
     }
@@ -224,6 +257,10 @@ NuscenesResults ParseNuscenesResults(std::string_view text, const std::string& n
   for (const std::string& token : results.sample_tokens) {
     ATHANOR_CHECK(tokens.insert(token).second, name, ": sample ", token, " comes twice");
   }
+  for (const auto& [token, begin] : unscored) {
+    ATHANOR_CHECK(tokens.contains(token), name, ": sample ", token,
+                  " is in \"unscored\" and not in \"results\"");
+  }
 
   constexpr int64_t kGrain = 64;
   const auto samples = static_cast<int64_t>(begins.size());
@@ -235,11 +272,15 @@ NuscenesResults ParseNuscenesResults(std::string_view text, const std::string& n
     for (int64_t i = begin; i < end; ++i) {
       const std::string& token = results.sample_tokens[i];
       const size_t before = boxes.size();
-      JsonCursor list(text, name, begins[i]);
-      list.Expect('[', "a list of boxes");
-      for (bool first = true; list.NextElement(&first);) {
-        boxes.push_back(ReadBox(&list, token, &word));
-      }
+      const auto read = [&](size_t begin_of_list, bool is_scored) {
+        JsonCursor list(text, name, begin_of_list);
+        list.Expect('[', "a list of boxes");
+        for (bool first = true; list.NextElement(&first);) {
+          boxes.push_back(ReadBox(&list, token, is_scored, &word));
+        }
+      };
+      read(begins[i], true);
+      if (const auto more = unscored.find(token); more != unscored.end()) read(more->second, false);
       const size_t count = boxes.size() - before;
       ATHANOR_CHECK(count <= static_cast<size_t>(max_boxes_per_sample), name, ": sample ", token,
                     ": expected at most ", max_boxes_per_sample, " boxes, found ", count);
@@ -263,32 +304,32 @@ NuscenesResults ReadNuscenesResults(const std::filesystem::path& path, int max_b
 
 void WriteNuscenesResults(const std::filesystem::path& path, const NuscenesResults& results) {
   FileWriter writer(path);
-  std::string out = "{\"meta\": " + results.meta_json + ", \"results\": {";
-  for (size_t i = 0; i < results.sample_tokens.size(); ++i) {
-    const std::string token = nlohmann::json(results.sample_tokens[i]).dump();
-    out += (i > 0 ? ", " : "") + token + ": [";
-    for (int64_t j = results.first_box[i]; j < results.first_box[i + 1]; ++j) {
-      const NuscenesBox& box = results.boxes[j];
-      if (j > results.first_box[i]) out += ", ";
-      out += "{\"sample_token\": " + token + ", \"translation\": ";
-      AppendNumbers(&out, box.translation_m.data(), 3);
-      out += ", \"size\": ";
-      AppendNumbers(&out, box.size_wlh_m.data(), 3);
-      out += ", \"rotation\": ";
-      AppendNumbers(&out, box.rotation_wxyz.data(), 4);
-      out += ", \"velocity\": ";
-      AppendNumbers(&out, box.velocity_mps.data(), 2);
-      out += ", \"detection_name\": \"";
-      out += kNuscenesClassNames.at(box.class_index);
-      out += "\", \"detection_score\": " + PythonNumber(box.score) + ", \"attribute_name\": \"";
-      if (box.attribute >= 0) out += kNuscenesAttributeNames.at(box.attribute);
-      out += "\"}";
+  std::string out = "{\"meta\": " + results.meta_json;
+  const auto write = [&](bool is_scored) {
+    out += is_scored ? ", \"results\": {" : ", \"unscored\": {";
+    for (size_t i = 0; i < results.sample_tokens.size(); ++i) {
+      const std::string token = nlohmann::json(results.sample_tokens[i]).dump();
+      out += (i > 0 ? ", " : "") + token + ": [";
+      bool is_first = true;
+      for (int64_t j = results.first_box[i]; j < results.first_box[i + 1]; ++j) {
+        const NuscenesBox& box = results.boxes[j];
+        if ((box.class_index < kNuscenesClasses) != is_scored) continue;
+        if (!is_first) out += ", ";
+        is_first = false;
+        AppendBox(token, box, &out);
+      }
+      out += ']';
+      writer.Write(out);
+      out.clear();
     }
-    out += ']';
-    writer.Write(out);
-    out.clear();
+    out += '}';
+  };
+  write(true);
+  if (std::any_of(results.boxes.begin(), results.boxes.end(),
+                  [](const NuscenesBox& box) { return box.class_index >= kNuscenesClasses; })) {
+    write(false);
   }
-  writer.Write(out + "}}");
+  writer.Write(out + "}");
   writer.Commit();
 }
 

@@ -12,10 +12,11 @@
 namespace athanor {
 
 // Reads {"meta": {...}, "results": {sample token: [box, ...]}} of any size: the file is mapped, not
-// copied, and parsed on several cores. Throws Error in one line (file, byte or sample, expectation)
-// for damaged JSON, a wrong type, an unknown class or attribute, a number that is not finite (a
-// velocity may be NaN), a size that is not positive, a sample that comes twice, or more boxes in a
-// sample than `max_boxes_per_sample`.
+// copied, and parsed on several cores. "unscored", of the same form, may hold animals, which
+// official tools do not see; a sample's come after its others. Throws Error in one line (file, byte
+// or sample, expectation) for damaged JSON, a wrong type, an unknown class or attribute, a number
+// that is not finite (a velocity may be NaN), a size that is not positive, a sample that comes
+// twice, or more boxes in a sample than `max_boxes_per_sample`.
 NuscenesResults ReadNuscenesResults(const std::filesystem::path& path,
                                     int max_boxes_per_sample = 500);
 // From text; `name` is what messages call it.

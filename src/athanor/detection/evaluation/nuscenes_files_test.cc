@@ -80,6 +80,38 @@ TEST(NuscenesFiles, WhatIsWrittenReadsBackTheSame) {
   fs::remove_all(folder);
 }
 
+// The official tool reads "results" alone and refuses classes other than its ten.
+TEST(NuscenesFiles, WhatIsNotScoredStandsApart) {
+  const fs::path folder = fs::temp_directory_path() / ("athanor_eval_" + std::to_string(getpid()));
+  NuscenesResults results = ParseNuscenesResults(File(kBox), "R.json");
+  results.boxes[0].velocity_mps = {1, 0};  // NaN is no JSON
+  NuscenesBox dog = results.boxes[0];
+  dog.class_index = static_cast<int8_t>(FindNuscenesClass("animal"));
+  dog.attribute = -1;
+  results.boxes.insert(results.boxes.begin(), dog);
+  results.first_box.back() = 2;
+  WriteNuscenesResults(folder / "R.json", results);
+  const nlohmann::json json = nlohmann::json::parse(ReadFile(folder / "R.json"));
+  fs::remove_all(folder);
+  ASSERT_EQ(json["results"]["a"].size(), 1u);
+  EXPECT_NE(json["results"]["a"][0]["detection_name"], "animal");
+  ASSERT_EQ(json["unscored"]["a"].size(), 1u);
+  EXPECT_EQ(json["unscored"]["a"][0]["detection_name"], "animal");
+  const NuscenesResults read = ParseNuscenesResults(json.dump(), "R.json");
+  ASSERT_EQ(read.boxes.size(), 2u);
+  EXPECT_EQ(read.boxes[1].class_index, dog.class_index);
+
+  nlohmann::json bad = json;
+  bad["results"]["a"].push_back(json["unscored"]["a"][0]);
+  EXPECT_THAT(ParseError(bad.dump()), HasSubstr("one of the ten class names before this"));
+  bad = json;
+  bad["unscored"]["a"].push_back(json["results"]["a"][0]);
+  EXPECT_THAT(ParseError(bad.dump()), HasSubstr("\"animal\" before this, not"));
+  bad = json;
+  bad["unscored"]["b"] = nlohmann::json::array();
+  EXPECT_EQ(ParseError(bad.dump()), "R.json: sample b is in \"unscored\" and not in \"results\"");
+}
+
 TEST(NuscenesFiles, BadResultsAreOneClearLine) {
   EXPECT_THAT(ParseError(""), HasSubstr("R.json: byte 0: expected an object with"));
   EXPECT_EQ(ParseError("{}"), "R.json: expected a field \"results\", found none");

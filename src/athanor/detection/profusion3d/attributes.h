@@ -19,6 +19,6 @@ inline constexpr AttributeRange kPedestrianAttributes = {0, 3}, kCycleAttributes
 inline constexpr std::array<AttributeRange, kNumDetectionClasses> kClassAttributes = {
     kVehicleAttributes,    kVehicleAttributes, kVehicleAttributes, kVehicleAttributes,
     kVehicleAttributes,    kNoAttributes,      kCycleAttributes,   kCycleAttributes,
-    kPedestrianAttributes, kNoAttributes};
+    kPedestrianAttributes, kNoAttributes,      kNoAttributes};
 
 }  // namespace athanor

@@ -28,6 +28,8 @@ constexpr std::array kArgoverse = {
     Names{"OFFICIAL_SIGNALER", "pedestrian"},
     Names{"CONSTRUCTION_CONE", "traffic_cone"},
     Names{"CONSTRUCTION_BARREL", "traffic_cone"},
+    Names{"DOG", "animal"},
+    Names{"ANIMAL", "animal"},
 };
 constexpr std::array kKitti = {
     Names{"Car", "car"},

@@ -1,4 +1,4 @@
-// The detector's ten classes in the words of each data set, both ways.
+// The detector's classes in the words of each data set, both ways.
 #pragma once
 
 #include <string_view>
@@ -13,7 +13,7 @@ int FindDetectionClass(std::string_view name);
 // Which class a category of a data set (Log::dataset: "nuscenes", "argoverse2", "kitti") is, or -1.
 // nuScenes' as its benchmark has them, and the names of the classes themselves. Of Argoverse 2,
 // riders are none, for nuScenes' bicycles and motorcycles include theirs, and neither is what
-// nuScenes has no word for (signs, bollards, dogs). KITTI's Cyclist is a bicycle, its Van a car;
+// nuScenes has no word for (signs, bollards). KITTI's Cyclist is a bicycle, its Van a car;
 // Tram and Misc are none.
 int DetectionClassOf(std::string_view dataset, std::string_view category);
 

@@ -11,9 +11,6 @@
 namespace athanor {
 namespace {
 
-// Proposals lie on their objects, learnt places anywhere.
-constexpr double kProposalUnit_m = 2;
-
 // Features with their positions, both [M,width]. Half precision ends here.
 FeatureSet Place(const at::Tensor& features, const at::Tensor& positions) {
   const at::Tensor values = features.to(positions.scalar_type());

@@ -26,6 +26,10 @@
 
 namespace athanor {
 
+// Metres that a head's offset of 1 leads from the anchor of a proposal (CodeOfHead). Proposals lie
+// on their objects, learnt places anywhere.
+inline constexpr double kProposalUnit_m = 2;
+
 struct DecoderOptions {
   int64_t bev_channels = 128, image_channels = 128;  // of the feature maps
   int64_t queries = 300;

@@ -30,8 +30,8 @@ struct QuerySet {
   at::Tensor position;  // [N,width], what attention compares beside it
   at::Tensor anchors;   // [N,3] in 0..1
   at::Tensor allowed;   // [N,N] bool, which queries see which; undefined: all
-  // What heads add to: logits of classes [N,10], undefined: kPriorLogit; and what a box head would
-  // say (box_code.h) [N,10], undefined: 0.
+  // What heads add to: logits of classes [N,classes], undefined: kPriorLogit; and what a box head
+  // would say (box_code.h) [N,10], undefined: 0.
   at::Tensor prior, prior_head;
   double offset_unit_m = 15;  // CodeOfHead's
 };
@@ -59,7 +59,7 @@ class DecoderLayer {
 
 // What is said about N queries. Float32.
 struct HeadOutputs {
-  at::Tensor logits;      // [N,10], one sigmoid per class of kDetectionClasses
+  at::Tensor logits;      // [N,classes], one sigmoid per class of kDetectionClasses
   at::Tensor codes;       // [N,10], of box_code.h
   at::Tensor attributes;  // [N,8], logits over kNuscenesAttributeNames
 };

@@ -49,7 +49,7 @@ TEST_F(DecoderTest, SaysBoxesAfterEveryLayer) {
   for (size_t i = 0; i < layers.size(); ++i) {
     const HeadOutputs& outputs = layers[i].queries;
     const int64_t rows = i < 4 ? 12 : 24;
-    EXPECT_EQ(outputs.logits.sizes(), (std::vector<int64_t>{rows, 10}));
+    EXPECT_EQ(outputs.logits.sizes(), (std::vector<int64_t>{rows, kNumDetectionClasses}));
     EXPECT_EQ(outputs.codes.sizes(), (std::vector<int64_t>{rows, 10}));
     EXPECT_EQ(outputs.attributes.sizes(), (std::vector<int64_t>{rows, 8}));
     EXPECT_FALSE(layers[i].denoised.logits.defined());

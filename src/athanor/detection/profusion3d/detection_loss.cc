@@ -111,6 +111,15 @@ struct Parts {
   at::Tensor classes, boxes, attributes;
 };
 
+// L1 of the numbers that are known, over the number of rows.
+at::Tensor CodeLoss(const at::Tensor& codes, const at::Tensor& truth, const at::Tensor& known,
+                    const DetectionWeights& weights) {
+  const at::Tensor code_weights =
+      at::tensor(at::ArrayRef<double>(weights.code), truth.options().requires_grad(false));
+  const auto rows = static_cast<double>(std::max<int64_t>(1, codes.size(0)));
+  return ((codes - truth).abs() * known * code_weights).sum() * (weights.boxes / rows);
+}
+
 Parts LossOf(const HeadOutputs& outputs, const Pairs& pairs, const Targets& targets,
              const DetectionLossOptions& options) {
   const DetectionWeights& weights = options.weights;
@@ -129,12 +138,8 @@ Parts LossOf(const HeadOutputs& outputs, const Pairs& pairs, const Targets& targ
   parts.classes =
       (alpha * missed.pow(weights.focal_gamma) * entropy).sum() * (weights.classes / positives);
 
-  const at::Tensor code_weights =
-      at::tensor(at::ArrayRef<double>(weights.code), targets.codes.options().requires_grad(false));
-  const at::Tensor distance =
-      (outputs.codes.index_select(0, pairs.rows) - of_pairs(targets.codes)).abs();
-  parts.boxes =
-      (distance * of_pairs(targets.known) * code_weights).sum() * (weights.boxes / positives);
+  parts.boxes = CodeLoss(outputs.codes.index_select(0, pairs.rows), of_pairs(targets.codes),
+                         of_pairs(targets.known), weights);
 
   const at::Tensor attributes = of_pairs(targets.attributes);
   const at::Tensor counts = attributes.ge(0).to(x.scalar_type());
@@ -147,6 +152,13 @@ Parts LossOf(const HeadOutputs& outputs, const Pairs& pairs, const Targets& targ
 }
 
 }  // namespace
+
+at::Tensor BoxLoss(const at::Tensor& codes, const at::Tensor& boxes,
+                   const DetectionWeights& weights) {
+  const at::Tensor truth = EncodeBoxes(boxes).to(codes.detach().options());
+  const at::Tensor known = truth.isnan().logical_not().to(codes.scalar_type());
+  return CodeLoss(codes, truth.nan_to_num(0), known, weights);
+}
 
 DetectionTruth TruthInRange(const DetectionTruth& truth, const BevGrid& grid) {
   const at::Tensor place = NormalizePoints(truth.boxes.slice(1, 0, 3), grid);

@@ -42,6 +42,10 @@ struct DetectionLossOptions {
   double denoising = 1;  // of the three parts together, for denoising queries
 };
 
+// What `codes` [B,10] (box_code.h) lack of boxes [B,9], row by row: the boxes' part of the loss.
+at::Tensor BoxLoss(const at::Tensor& codes, const at::Tensor& boxes,
+                   const DetectionWeights& weights);
+
 struct DetectionLoss {
   at::Tensor total;  // scalar, differentiable
   // Its parts, weighted, of all layers.

@@ -39,7 +39,7 @@ DetectionTruth FiveBoxes() {
 HeadOutputs RandomOutputs(int64_t rows) {
   const at::TensorOptions options = at::TensorOptions(at::kDouble);
   HeadOutputs outputs;
-  outputs.logits = at::randn({rows, 10}, options).requires_grad_(true);
+  outputs.logits = at::randn({rows, int64_t{kNumDetectionClasses}}, options).requires_grad_(true);
   outputs.codes = (4 * at::randn({rows, 10}, options)).requires_grad_(true);
   outputs.attributes = at::randn({rows, 8}, options).requires_grad_(true);
   return outputs;
@@ -53,6 +53,16 @@ DenoisingQueries OneGroup() {
   denoising.truth = at::arange(5, at::kLong);
   denoising.positive = at::tensor({1, 0, 1, 1, 0}).to(at::kBool);
   return denoising;
+}
+
+TEST(DetectionLoss, BoxesAloneAreTheMeanOfTheirWeightedDistances) {
+  const DetectionTruth truth = FiveBoxes();
+  at::Tensor codes = EncodeBoxes(truth.boxes).nan_to_num(7);  // not known: counts for nothing
+  EXPECT_EQ(BoxLoss(codes, truth.boxes, {}).item<double>(), 0);
+  codes[1][0] += 3;   // centre x, which weighs 2
+  codes[4][8] -= 10;  // velocity, which weighs 0.2
+  EXPECT_NEAR(BoxLoss(codes, truth.boxes, {}).item<double>(), 0.25 * (2 * 3 + 0.2 * 10) / 5, 1e-5);
+  EXPECT_EQ(BoxLoss(codes.slice(0, 0, 0), truth.boxes.slice(0, 0, 0), {}).item<double>(), 0);
 }
 
 TEST(DetectionLoss, GradientsAreFiniteDifferences) {
@@ -95,7 +105,7 @@ TEST(DetectionLoss, IsWhatItsPartsSay) {
   double classes = 0;
   const auto logits = layer.queries.logits.accessor<double, 2>();
   for (int q = 0; q < 2; ++q) {
-    for (int c = 0; c < 10; ++c) {
+    for (int c = 0; c < kNumDetectionClasses; ++c) {
       const double p = 1 / (1 + std::exp(-logits[q][c]));
       classes += q == 1 && c == 8 ? 0.25 * (1 - p) * (1 - p) * -std::log(p)
                                   : 0.75 * p * p * -std::log(1 - p);
@@ -160,9 +170,9 @@ TEST(DetectionLoss, SaysWhereNumbersAreNotFinite) {
   truth.boxes[3][1] = kUnknown;
   EXPECT_THAT(ErrorOf([&] { ComputeDetectionLoss({layer}, {}, truth, {}); }), HasSubstr("box 3"));
   truth = FiveBoxes();
-  truth.labels[2] = 10;
+  truth.labels[2] = kNumDetectionClasses;
   EXPECT_THAT(ErrorOf([&] { ComputeDetectionLoss({layer}, {}, truth, {}); }),
-              HasSubstr("box 2: expected a class 0..9, found 10"));
+              HasSubstr("box 2: expected a class 0..10, found 11"));
   truth.labels = truth.labels.slice(0, 0, 4);
   EXPECT_THAT(ErrorOf([&] { ComputeDetectionLoss({layer}, {}, truth, {}); }),
               HasSubstr("expected 5 labels"));

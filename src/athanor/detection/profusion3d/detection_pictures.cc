@@ -30,6 +30,7 @@ constexpr std::array<Color, kNumDetectionClasses> kClassColors = {{
     {110, 130, 255},  // bicycle
     {70, 190, 255},   // pedestrian
     {40, 220, 200},   // traffic cone
+    {120, 230, 120},  // animal
 }};
 
 using Matrix34 = Eigen::Matrix<double, 3, 4>;

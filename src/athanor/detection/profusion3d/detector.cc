@@ -200,17 +200,30 @@ DetectorOutputs Detector::Forward(const DetectionSample& sample, const DetectorP
   if (heat_ && maps.bev.defined()) {
     outputs.heat = heat_->Forward(At(maps.bev, pass), pass.training).to(at::kFloat);
     const HeatPeaks peaks = FindPeaks(outputs.heat, options_.proposals);
+    const int64_t rows = maps.bev.size(1), columns = maps.bev.size(2);
     const at::Tensor cells = maps.bev.flatten(1).t();
     // Its own loss alone teaches the heat map.
     const at::Tensor logits = outputs.heat.detach().flatten(1).t();
-    inputs.proposals = peaks.anchors;
-    inputs.proposal_content =
-        place_.Forward(cells.index_select(0, peaks.cells)) +
-        name_.Forward(at::one_hot(peaks.labels, kNumDetectionClasses).to(cells.scalar_type()));
-    inputs.proposal_logits = logits.index_select(0, peaks.cells);
+    inputs.proposals = CellCenters(peaks.cells, rows, columns);
+    const auto content = [&](const at::Tensor& where, const at::Tensor& labels) {
+      return place_.Forward(cells.index_select(0, where)) +
+             name_.Forward(at::one_hot(labels, kNumDetectionClasses).to(cells.scalar_type()));
+    };
+    inputs.proposal_content = content(peaks.cells, peaks.labels);
+    if (pass.proposal_places.defined()) {
+      const at::Tensor there = CellsOf(pass.proposal_places, rows, columns);
+      outputs.proposal_codes =
+          CodeOfHead(box_.Forward(content(there, pass.proposal_labels)),
+                     CellCenters(there, rows, columns), grid_, kProposalUnit_m);
+    }
+    // A cell that is a peak for several classes gives several proposals: each is for its own class,
+    // or all of them would say the likeliest.
+    const at::Tensor own = at::one_hot(peaks.labels, kNumDetectionClasses).to(at::kBool);
+    inputs.proposal_logits = at::where(own, logits.index_select(0, peaks.cells),
+                                       at::full({}, kPriorLogit, logits.options()));
     inputs.proposal_heads = box_.Forward(inputs.proposal_content);
     if (pass.denoising.size() > 0) {
-      const at::Tensor there = CellsOf(pass.denoising.anchors, maps.bev.size(1), maps.bev.size(2));
+      const at::Tensor there = CellsOf(pass.denoising.anchors, rows, columns);
       inputs.denoising_content = place_.Forward(cells.index_select(0, there));
       inputs.denoising_logits = logits.index_select(0, there);
       inputs.denoising_heads = box_.Forward(inputs.denoising_content);

@@ -32,6 +32,9 @@ struct DetectorPass {
   bool bfloat16 = false;  // networks of the cameras and of the voxels compute in bfloat16
   DenoisingQueries denoising;
   at::Generator* dropout = nullptr;  // of the decoder, and of paths; null: nothing is dropped
+  // Places [T,3] in 0..1 of the grid's range, and classes [T] i64, for which proposals are to say
+  // their box, as if the heat map had its peaks there.
+  at::Tensor proposal_places, proposal_labels;
 };
 
 // Maps of both views; undefined where no sensor says anything.
@@ -42,7 +45,8 @@ struct ViewMaps {
 
 struct DetectorOutputs {
   std::vector<LayerOutputs> layers;  // of the decoder, the final ones last
-  at::Tensor heat;                   // [10,rows,columns], logits of HeatHead; undefined without it
+  at::Tensor heat;            // [classes,rows,columns], logits of HeatHead; undefined without it
+  at::Tensor proposal_codes;  // [T,10] (box_code.h) for the pass's places; undefined without `heat`
 };
 
 // Seconds of the stages of passes, added up.

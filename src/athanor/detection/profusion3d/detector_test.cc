@@ -80,11 +80,16 @@ TEST(Detector, AllOfItLearnsAndTheLossFalls) {
   const DetectionTruth truth = {sample.boxes, sample.labels, sample.attributes};
   DetectorPass pass;
   pass.training = true;
-  double first = 0, last = 0;
+  pass.proposal_places = NormalizePoints(sample.boxes.slice(1, 0, 3), detector.grid());
+  pass.proposal_labels = sample.labels;
+  double first = 0, last = 0, first_proposals = 0, last_proposals = 0;
   for (int step = 0; step < 12; ++step) {
     const DetectorOutputs outputs = detector.Forward(sample, pass);
+    const at::Tensor proposals = BoxLoss(outputs.proposal_codes, truth.boxes, {});
     const at::Tensor loss = ComputeDetectionLoss(outputs.layers, {}, truth, {}).total +
-                            HeatLoss(outputs.heat, truth.boxes, truth.labels, detector.grid());
+                            HeatLoss(outputs.heat, truth.boxes, truth.labels, detector.grid()) +
+                            proposals;
+    (step == 0 ? first_proposals : last_proposals) = proposals.item<double>();
     loss.backward();
     if (step == 0) {
       first = loss.item<double>();
@@ -98,6 +103,19 @@ TEST(Detector, AllOfItLearnsAndTheLossFalls) {
     last = loss.item<double>();
   }
   EXPECT_LT(last, 0.8 * first);
+  EXPECT_LT(last_proposals, 0.8 * first_proposals);
+}
+
+// Where the heat map sees two classes in one cell, two queries begin, each for one of them.
+TEST(Detector, AProposalIsForItsOwnClass) {
+  Detector detector(SmallDetector(), 4);
+  const at::NoGradGuard no_gradient;
+  at::Tensor bias = detector.parameters().Get("heat.out.bias");
+  bias[0] = 3, bias[8] = 3;
+  const HeadOutputs first = detector.Forward(MakeSample(), {}).layers.front().queries;
+  const at::Tensor sure = first.logits.slice(0, 0, SmallDetector().proposals).gt(0);
+  EXPECT_TRUE(sure.sum(1).eq(1).all().item<bool>()) << sure.sum(1);
+  EXPECT_TRUE(at::logical_or(sure.select(1, 0), sure.select(1, 8)).all().item<bool>());
 }
 
 TEST(Detector, WeightsComeBackWithTheirOptions) {

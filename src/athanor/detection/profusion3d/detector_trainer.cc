@@ -84,7 +84,7 @@ std::shared_ptr<const ObjectBank> BankOf(const Logs& logs, const DetectTrainOpti
 
 // What a step did, means over its samples.
 struct StepReport {
-  double loss = 0, classes = 0, boxes = 0, attributes = 0, denoising = 0, heat = 0;
+  double loss = 0, classes = 0, boxes = 0, attributes = 0, denoising = 0, heat = 0, proposals = 0;
   double gradient_norm = 0, rate = 0;
   double wait_s = 0, seconds = 0;  // for samples; in all
 };
@@ -172,6 +172,17 @@ void Trainer::Learn(const DetectionSample& sample, int64_t index, StepReport* re
   pass.training = true, pass.bfloat16 = options_.bfloat16;
   pass.denoising = MakeDenoisingQueries(truth.boxes, detector_.grid(),
                                         {.groups = options_.denoising_groups}, &random);
+  if (detector_.options().proposals > 0) {
+    // Peaks come in a cell's reach of their object.
+    const at::Tensor centres = NormalizePoints(truth.boxes.slice(1, 0, 3), detector_.grid());
+    const double cell =
+        detector_.grid().cell_m / (detector_.grid().range_m[3] - detector_.grid().range_m[0]);
+    at::Tensor shift = at::zeros_like(centres);
+    for (int64_t i = 0; i < shift.size(0); ++i) {
+      for (int64_t k = 0; k < 2; ++k) shift[i][k] = random.Uniform(-cell, cell);
+    }
+    pass.proposal_places = centres + shift, pass.proposal_labels = truth.labels;
+  }
   at::Generator generator = at::detail::createCPUGenerator(seed);
   if (options_.dropout) pass.dropout = &generator;
   const DetectorOutputs outputs = detector_.Forward(sample, pass);
@@ -181,6 +192,9 @@ void Trainer::Learn(const DetectionSample& sample, int64_t index, StepReport* re
     const at::Tensor heat = HeatLoss(outputs.heat, truth.boxes, truth.labels, detector_.grid());
     total = total + options_.heat_weight * heat;
     report->heat += options_.heat_weight * heat.item<double>() / options_.batch;
+    const at::Tensor boxes = BoxLoss(outputs.proposal_codes, truth.boxes, {});
+    total = total + options_.proposal_weight * boxes;
+    report->proposals += options_.proposal_weight * boxes.item<double>() / options_.batch;
   }
   const double value = total.item<double>();
   ATHANOR_CHECK(std::isfinite(value), "training: the loss of sample ", sample.id, " at step ",
@@ -211,7 +225,7 @@ StepReport Trainer::Step() {
     report.wait_s += seconds(asked);
     Learn(*sample, step_ * options_.batch + i, &report);
   }
-  report.rate = OneCycle(step_, options_.steps, options_.rate);
+  report.rate = OneCycle(step_, options_.steps, options_.rate, options_.rise);
   report.gradient_norm = adam_.Step(report.rate);
   ++step_;
   Average();
@@ -384,6 +398,7 @@ DetectTrainResult TrainDetector(const std::vector<fs::path>& datasets,
                 {"attributes", report.attributes},
                 {"denoising", report.denoising},
                 {"heat", report.heat},
+                {"proposals", report.proposals},
                 {"gradient_norm", report.gradient_norm},
                 {"rate", report.rate},
                 {"seconds", report.seconds},
@@ -422,8 +437,9 @@ OptionList Describe(DetectTrainOptions& o) {
   OptionList list = Describe(o.model);
   list.Add("steps", &o.steps, "of the training", {.min = 1, .max = 1e9});
   list.Add("batch", &o.batch, "samples per step", {.min = 1, .max = 1024});
-  list.Add("rate", &o.rate, "highest learning rate; it rises over 40 % of the steps and falls",
+  list.Add("rate", &o.rate, "highest learning rate; it rises first and then falls to 0",
            {.min = 0, .max = 1});
+  list.Add("rise", &o.rise, "part of the steps over which the rate rises", {.min = 0, .max = 1});
   list.Add("weight-decay", &o.weight_decay, "of AdamW", {.min = 0, .max = 10});
   list.Add("clip", &o.clip_norm, "longest gradient that is taken whole; 0: any",
            {.min = 0, .max = 1e9});
@@ -432,6 +448,8 @@ OptionList Describe(DetectTrainOptions& o) {
   list.Add("bfloat16", &o.bfloat16, "convolutions compute in bfloat16");
   list.Add("dropout", &o.dropout, "in the decoder, a tenth");
   list.Add("heat-weight", &o.heat_weight, "of the heat map's loss", {.min = 0, .max = 1000});
+  list.Add("proposal-weight", &o.proposal_weight,
+           "of the boxes that proposals say at the true places", {.min = 0, .max = 1000});
   list.Add("denoising-groups", &o.denoising_groups,
            "of true boxes, moved a little, that queries are to find back", {.min = 0, .max = 100});
   list.Add("share", &o.share, "of the frames that is trained on", {.min = 0.001, .max = 1});

@@ -18,13 +18,16 @@ struct DetectTrainOptions {
   DetectorOptions model;
 
   int64_t steps = 2000;
-  int batch = 2;       // samples per step, one after the other
-  double rate = 1e-3;  // the highest of one cycle (OneCycle in nn/adamw.h)
+  int batch = 2;  // samples per step, one after the other
+  double rate = 1e-3,
+         rise = 0.15;  // the highest of one cycle, and its place (OneCycle, nn/adamw.h)
   double weight_decay = 0.01, clip_norm = 35;
   double average = 0.995;  // of the weights, exponentially, per step: these are the result
   bool bfloat16 = true;    // convolutions
   bool dropout = false;    // in the decoder
-  double heat_weight = 1;  // of the heat map's loss beside that of the queries
+  // Beside the loss of the queries: of the heat map, which decides where they begin, and of the
+  // boxes that proposals would say at the true places.
+  double heat_weight = 4, proposal_weight = 1;
   int denoising_groups = 2;
 
   double share = 1;           // of the frames

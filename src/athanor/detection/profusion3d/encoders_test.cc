@@ -52,8 +52,9 @@ TEST(LidarEncoder, VoxelsAreMeansOfTheirPoints) {
   const at::Tensor features = voxels.tensor.features[near];
   EXPECT_NEAR(features[0].item<float>(), 0.3f - 0.5f, 1e-3f);
   EXPECT_NEAR(features[1].item<float>(), 0.5f - 0.5f, 1e-3f);
-  EXPECT_NEAR(features[3].item<float>(), 0.4f, 1e-5f);
-  EXPECT_NEAR(features[4].item<float>(), -0.05f, 1e-5f);
+  EXPECT_NEAR(features[3].item<float>(), 0.1f, 1e-5f);  // height
+  EXPECT_NEAR(features[4].item<float>(), 0.4f, 1e-5f);
+  EXPECT_NEAR(features[5].item<float>(), -0.05f, 1e-5f);
 }
 
 TEST(LidarEncoder, APointShowsWhereItIs) {

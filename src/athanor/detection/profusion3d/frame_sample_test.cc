@@ -340,7 +340,8 @@ TEST(FrameSample, KittiBoxesHoldPointsAndLieInTheirPictures) {
 TEST(ClassNames, KnowTheWordsOfEachSet) {
   EXPECT_EQ(DetectionClassOf("nuscenes", "vehicle.bus.bendy"), FindDetectionClass("bus"));
   EXPECT_EQ(DetectionClassOf("nuscenes_keyframe", "vehicle.car"), 0);
-  EXPECT_EQ(DetectionClassOf("nuscenes", "animal"), -1);
+  EXPECT_EQ(DetectionClassOf("nuscenes", "animal"), FindDetectionClass("animal"));
+  EXPECT_EQ(DetectionClassOf("nuscenes", "movable_object.debris"), -1);
   EXPECT_EQ(DetectionClassOf("argoverse2", "SCHOOL_BUS"), FindDetectionClass("bus"));
   EXPECT_EQ(DetectionClassOf("argoverse2", "BICYCLIST"), -1);
   EXPECT_EQ(DetectionClassOf("kitti", "Van"), 0);

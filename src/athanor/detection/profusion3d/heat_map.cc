@@ -23,6 +23,12 @@ at::Tensor HeatHead::Forward(const at::Tensor& bev, bool training) const {
   return out_.Forward(hidden, training).squeeze(0);
 }
 
+at::Tensor CellCenters(const at::Tensor& cells, int64_t rows, int64_t columns) {
+  const at::Tensor row = cells.div(columns, "floor");
+  const at::Tensor x = ((cells - row * columns).to(at::kFloat) + 0.5) / columns;
+  return at::stack({x, (row.to(at::kFloat) + 0.5) / rows, at::full_like(x, 0.5)}, 1);
+}
+
 HeatPeaks FindPeaks(const at::Tensor& logits, int64_t count) {
   ATHANOR_CHECK(logits.dim() == 3 && logits.size(0) == kNumDetectionClasses, "heat map: expected [",
                 kNumDetectionClasses, ",rows,columns], found ", logits.sizes());
@@ -45,17 +51,11 @@ HeatPeaks FindPeaks(const at::Tensor& logits, int64_t count) {
   });
   HeatPeaks peaks;
   peaks.cells = at::empty({count}, at::kLong), peaks.labels = at::empty({count}, at::kLong);
-  peaks.anchors = at::empty({count, 3}, at::kFloat);
-  auto* anchor = peaks.anchors.data_ptr<float>();
-  for (int64_t i = 0; i < count; ++i, anchor += 3) {
-    const int64_t cell = order[i] % cells;
-    peaks.cells.data_ptr<int64_t>()[i] = cell;
+  for (int64_t i = 0; i < count; ++i) {
+    peaks.cells.data_ptr<int64_t>()[i] = order[i] % cells;
     peaks.labels.data_ptr<int64_t>()[i] = order[i] / cells;
-    anchor[0] = (static_cast<float>(cell % columns) + 0.5f) / static_cast<float>(columns);
-    anchor[1] = (static_cast<float>(cell / columns) + 0.5f) / static_cast<float>(rows);
-    anchor[2] = 0.5f;
   }
-  for (at::Tensor* x : {&peaks.cells, &peaks.labels, &peaks.anchors}) *x = x->to(logits.device());
+  for (at::Tensor* x : {&peaks.cells, &peaks.labels}) *x = x->to(logits.device());
   return peaks;
 }
 

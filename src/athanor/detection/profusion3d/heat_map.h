@@ -21,17 +21,20 @@ class HeatHead {
   HeatHead() = default;
   // A class is as likely as 0.01 at first.
   HeatHead(const LayerScope& scope, int64_t width);
-  // [width,rows,columns] to logits [10,rows,columns], a row of kDetectionClasses each.
+  // [width,rows,columns] to logits [classes,rows,columns], a row of kDetectionClasses each.
   at::Tensor Forward(const at::Tensor& bev, bool training) const;
 
  private:
   Convolution2d hidden_, out_;
 };
 
+// Of cells, row * columns + column, [P] i64, the centres at half the height of the range: [P,3] f32
+// in 0..1.
+at::Tensor CellCenters(const at::Tensor& cells, int64_t rows, int64_t columns);
+
 struct HeatPeaks {
-  at::Tensor cells;    // [P] i64: row * columns + column
-  at::Tensor labels;   // [P] i64, into kDetectionClasses
-  at::Tensor anchors;  // [P,3] in 0..1: centres of the cells, at half the height of the range
+  at::Tensor cells;   // [P] i64: row * columns + column
+  at::Tensor labels;  // [P] i64, into kDetectionClasses
 };
 
 // The `count` best cells and classes, best first: first those that no cell of the same class

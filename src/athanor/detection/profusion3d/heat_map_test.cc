@@ -30,7 +30,8 @@ TEST(HeatMap, PeaksAreTheHighestOfTheirNeighboursBestFirst) {
   const HeatPeaks peaks = FindPeaks(logits, 3);
   EXPECT_TRUE(at::equal(peaks.labels, at::tensor({8, 0, 1}, at::kLong)));
   EXPECT_TRUE(at::equal(peaks.cells, at::tensor({3 * 16 + 4, 3 * 16 + 4, 15 * 16}, at::kLong)));
-  EXPECT_TRUE(at::allclose(peaks.anchors[2], at::tensor({0.5f / 16, 15.5f / 16, 0.5f})));
+  EXPECT_TRUE(
+      at::allclose(CellCenters(peaks.cells, 16, 16)[2], at::tensor({0.5f / 16, 15.5f / 16, 0.5f})));
   // The shoulder comes when there is nothing better; every pair comes once.
   const HeatPeaks all = FindPeaks(logits, 256);
   std::set<std::pair<int64_t, int64_t>> pairs;

@@ -12,7 +12,8 @@
 namespace athanor {
 namespace {
 
-constexpr int kVoxelFeatures = 5;
+// Of a voxel's points, means: place within the voxel (3), height in metres, intensity, time.
+constexpr int kVoxelFeatures = 6;
 
 }  // namespace
 
@@ -83,7 +84,7 @@ LidarVoxels LidarEncoder::Voxelize(const at::Tensor& points) const {
   LidarVoxels result;
   result.tensor.grid = voxels.grid;
   result.tensor.features =
-      VoxelMeans(voxels, at::cat({offset, kept.narrow(1, 3, 2)}, 1).contiguous());
+      VoxelMeans(voxels, at::cat({offset, kept.narrow(1, 2, 3)}, 1).contiguous());
   result.means = VoxelMeans(voxels, kept.narrow(1, 0, 3).contiguous());
   return result;
 }

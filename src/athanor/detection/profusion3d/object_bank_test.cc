@@ -151,7 +151,7 @@ TEST(ObjectBank, RefusesDamagedFiles) {
   EXPECT_THAT(error(bad), HasSubstr("an index of 3 objects"));
   bad = good;
   bad[good.size() - 25] = 99;  // class
-  EXPECT_THAT(error(bad), HasSubstr("object 0: expected a class below 10"));
+  EXPECT_THAT(error(bad), HasSubstr("object 0: expected a class below 11"));
   bad = good;
   bad[16 + 36] = 8;  // attribute
   EXPECT_THAT(error(bad), HasSubstr("expected an attribute below 8, or -1, found 8"));

@@ -12,7 +12,7 @@ namespace athanor {
 
 struct PasteOptions {
   // By class, in the order of kDetectionClasses: objects are pasted until the sample has so many.
-  std::array<int, kNumDetectionClasses> counts = {2, 3, 7, 4, 6, 2, 6, 6, 2, 2};
+  std::array<int, kNumDetectionClasses> counts = {2, 3, 7, 4, 6, 2, 6, 6, 2, 2, 4};
   // No object is pasted that would hide, or have hidden, more than this share of an object's
   // rectangle in a picture.
   double max_hidden = 0.6;

@@ -20,7 +20,8 @@ using ::testing::HasSubstr;
 
 HeadOutputs RandomOutputs(int64_t queries) {
   HeadOutputs outputs;
-  outputs.logits = at::randn({queries, 10}), outputs.codes = at::randn({queries, 10});
+  outputs.logits = at::randn({queries, int64_t{kNumDetectionClasses}}),
+  outputs.codes = at::randn({queries, 10});
   outputs.attributes = at::randn({queries, 8});
   return outputs;
 }
@@ -41,7 +42,7 @@ TEST(Predictions, AreTheBestPairsOfQueryAndClass) {
       EXPECT_EQ(detection.box[k], boxes[query[0].item<int64_t>()][k].item<float>());
     }
   }
-  EXPECT_EQ(ReadDetections(outputs, {.max_boxes = 1000}).size(), 400u);
+  EXPECT_EQ(ReadDetections(outputs, {.max_boxes = 1000}).size(), 40u * kNumDetectionClasses);
   EXPECT_EQ(ReadDetections(outputs, {.max_boxes = 0}).size(), 0u);
   const int64_t sure = scores.ge(0.7).sum().item<int64_t>();
   EXPECT_EQ(
@@ -55,8 +56,8 @@ TEST(Predictions, EqualScoresComeInTheOrderOfQueries) {
   outputs.logits.zero_();
   const std::vector<Detection> found = ReadDetections(outputs, {.max_boxes = 12});
   for (int i = 0; i < 12; ++i) {
-    EXPECT_EQ(found[i].label, i % 10);
-    EXPECT_EQ(found[i].box[0], outputs.codes[i / 10][0].item<float>());
+    EXPECT_EQ(found[i].label, i % kNumDetectionClasses);
+    EXPECT_EQ(found[i].box[0], outputs.codes[i / kNumDetectionClasses][0].item<float>());
   }
 }
 
@@ -70,7 +71,7 @@ TEST(Predictions, AttributesFitTheClass) {
       EXPECT_EQ(kind, "pedestrian");
     } else if (label == "bicycle" || label == "motorcycle") {
       EXPECT_EQ(kind, "cycle");
-    } else if (label == "barrier" || label == "traffic_cone") {
+    } else if (label == "barrier" || label == "traffic_cone" || label == "animal") {
       EXPECT_EQ(name, "");
     } else {
       EXPECT_EQ(kind, "vehicle");

@@ -42,7 +42,7 @@ Box3 BoxOf(const Detection& detection) {
 std::string_view NuscenesAttributeOf(int detection_class, double speed_mps) {
   const std::string_view name = kDetectionClasses.at(detection_class);
   const bool is_moving = speed_mps > 0.2;
-  if (name == "barrier" || name == "traffic_cone") return {};
+  if (name == "barrier" || name == "traffic_cone" || name == "animal") return {};
   if (name == "pedestrian") return is_moving ? "pedestrian.moving" : "pedestrian.standing";
   if (name == "bicycle" || name == "motorcycle") {
     return is_moving ? "cycle.with_rider" : "cycle.without_rider";

@@ -44,7 +44,8 @@ TEST(Results, TruthAsNuscenesResultsScoresAllButItsAttributes) {
                                                "vehicle.motorcycle",
                                                "vehicle.bicycle",
                                                "human.pedestrian.adult",
-                                               "movable_object.trafficcone"};
+                                               "movable_object.trafficcone",
+                                               "animal"};
   log.tracks.clear();
   for (const std::string& category : categories) log.tracks.push_back({"", category});
   Random random(2);
@@ -75,6 +76,7 @@ TEST(Results, TruthAsNuscenesResultsScoresAllButItsAttributes) {
   WriteNuscenesResults(path, results);
   const NuscenesMetrics metrics = EvaluateNuscenes(truth, ReadNuscenesResults(path));
   EXPECT_NEAR(metrics.mean_ap, 1, 1e-6);
+  EXPECT_NEAR(metrics.mean_dist_aps[FindNuscenesClass("animal")], 1, 1e-6);
   EXPECT_NEAR(metrics.nd_score, 1, 1e-5);
   for (const double error : metrics.tp_errors) EXPECT_LT(error, 1e-4);
 }
@@ -93,9 +95,9 @@ TEST(Results, KeepsTheBestBoxesOfNuscenes) {
   EXPECT_EQ(results.boxes[0].velocity_mps.x(), 0);
   EXPECT_EQ(results.boxes[1].attribute, detected[2].attribute);
   EXPECT_EQ(results.sample_tokens, std::vector<std::string>{log.frames[0].id});
-  detected[0].label = 10;
+  detected[0].label = kNumDetectionClasses;
   EXPECT_THAT(ErrorOf([&] { AddNuscenesResults(log, 0, detected, &results); }),
-              HasSubstr("expected classes of 0 to 9, found 10"));
+              HasSubstr("expected classes of 0 to 10, found 11"));
 }
 
 TEST(Results, TruthAsArgoverseResultsIsPerfectWhereTheClassesAgree) {

@@ -9,11 +9,12 @@
 
 namespace athanor {
 
-// nuScenes' ten classes, in the order of the numbers below.
-inline constexpr int kNumDetectionClasses = 10;
+// The ten classes of nuScenes' benchmark, and one that nuScenes and Argoverse 2 annotate but do not
+// score: what runs onto the road on four legs.
+inline constexpr int kNumDetectionClasses = 11;
 inline constexpr std::array<std::string_view, kNumDetectionClasses> kDetectionClasses = {
-    "car",        "truck",   "construction_vehicle", "bus",         "trailer", "barrier",
-    "motorcycle", "bicycle", "pedestrian",           "traffic_cone"};
+    "car",        "truck",   "construction_vehicle", "bus",          "trailer", "barrier",
+    "motorcycle", "bicycle", "pedestrian",           "traffic_cone", "animal"};
 
 // Columns of DetectionSample::points and ::boxes.
 inline constexpr int kPointColumns = 5;
