@@ -219,7 +219,8 @@ std::vector<ComparisonRow> CompareFiles(const EvaluationInput& input, const fs::
 CommandAction SetUpDetectEval(CLI::App& app) {
   struct State {
     EvaluationInput input;
-    fs::path results, model, out;
+    std::string model, device = "cpu";
+    fs::path results, out;
     std::vector<std::string> drop;
   };
   auto state = std::make_shared<State>();
@@ -228,17 +229,23 @@ CommandAction SetUpDetectEval(CLI::App& app) {
       AddPath(app, "--results", &state->results,
               "detections in the benchmark's own format: JSON, Feather, or a folder of text files");
   CLI::Option* model =
-      AddPath(app, "--model", &state->model, "weights of a detector to run first; needs --out");
+      app.add_option("--model", state->model,
+                     "a detector to run first, as `detect predict` takes it; needs --out")
+          ->type_name("NAME|FILE");
+  CLI::Option* device =
+      app.add_option("--device", state->device, "cpu, cuda or cuda:N (default: cpu)")
+          ->type_name("DEVICE");
   CLI::Option* drop = app.add_option("--drop", state->drop,
                                      "sensors that fail: lidar, cameras, or the name of a camera")
                           ->type_name("SENSOR");
   AddPath(app, "-o,--out", &state->out, "folder for the metrics as JSON, and what a model finds");
   model->excludes(results);
   drop->needs(model);
+  device->needs(model);
   return [state] {
     if (!state->model.empty()) {
       if (state->out.empty()) throw UsageError("--model: needs --out, where detections go");
-      const auto detector = OpenDetector(state->model);
+      const auto detector = OpenDetector(state->model, state->device);
       DetectToFilesOptions options;
       options.detection.drop = state->drop, options.detection.title = "frames";
       const Logs logs = LogsOfSplit(state->input.truth, state->input.split);

@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 
 // What the commands that run the detector share.
 struct DetectorInput {
-  fs::path model;
+  std::string model = "tiny", device = "cpu";
   std::vector<fs::path> logs;
   int64_t frames = 0;
   std::vector<std::string> drop;
@@ -29,7 +29,8 @@ struct DetectorInput {
     app.add_option("LOGS", logs, "driving logs, any that `log info` opens")
         ->required()
         ->type_name("PATH");
-    AddPath(app, "--model", &model, "weights of `detect train` or `detect export`")->required();
+    app.add_option("--model", model, kDetectorModelHelp)->type_name("NAME|FILE");
+    app.add_option("--device", device, "cpu, cuda or cuda:N (default: cpu)")->type_name("DEVICE");
     app.add_option("--frames", frames,
                    default_frames > 0
                        ? StrCat("how many, evenly spread (default: ", default_frames, ")")
@@ -73,7 +74,7 @@ CommandAction SetUpDetectPredict(CLI::App& app) {
       "data/*.txt of KITTI.");
   return [arguments] {
     const Arguments& a = *arguments;
-    const auto detector = OpenDetector(a.input.model);
+    const auto detector = OpenDetector(a.input.model, a.input.device);
     DetectToFilesOptions options;
     options.detection = a.input.Options();
     options.detection.predictions.min_score = static_cast<float>(a.min_score);
@@ -96,7 +97,7 @@ CommandAction SetUpDetectBench(CLI::App& app) {
   auto input = std::make_shared<DetectorInput>();
   input->AddTo(app, 20);
   return [input] {
-    const auto detector = OpenDetector(input->model);
+    const auto detector = OpenDetector(input->model, input->device);
     const auto frames = FramesOf(ReadLogs(input->logs), input->frames);
     ATHANOR_CHECK(!frames.empty(), "bench: expected at least one frame, found none");
     DetectorTimes times;

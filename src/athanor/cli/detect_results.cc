@@ -12,6 +12,7 @@
 #include "athanor/detection/evaluation/nuscenes_files.h"
 #include "athanor/detection/profusion3d/detection_pictures.h"
 #include "athanor/detection/profusion3d/results.h"
+#include "athanor/ops/device.h"
 
 namespace athanor {
 namespace {
@@ -34,8 +35,12 @@ void DrawFrame(const FrameOfLog& frame, const DetectionSample& sample,
 
 }  // namespace
 
-std::unique_ptr<Detector> OpenDetector(const fs::path& model) {
-  return Detector::FromSafeTensors(ReadSafeTensors(model), model.string());
+std::unique_ptr<Detector> OpenDetector(const std::string& model, const std::string& device) {
+  const bool is_name = !fs::path(model).has_extension() && !fs::path(model).has_parent_path();
+  const fs::path file = is_name
+                            ? FindShared("models/athanor-detect-" + model + "/detector.safetensors")
+                            : fs::path(model);
+  return Detector::FromSafeTensors(ReadSafeTensors(file), file.string(), ParseDevice(device));
 }
 
 Logs LogsOfSplit(const fs::path& folder, const std::string& split) {

@@ -12,8 +12,13 @@
 
 namespace athanor {
 
-// Weights of `detect train` or `detect export`. Throws Error.
-std::unique_ptr<Detector> OpenDetector(const std::filesystem::path& model);
+inline constexpr const char* kDetectorModelHelp =
+    "tiny, which comes with the program, or a file of `detect train` or `detect export` (default: "
+    "tiny)";
+
+// Weights by the name of models/athanor-detect-NAME or by their file, on a device ("cpu", "cuda",
+// "cuda:1"). Throws Error.
+std::unique_ptr<Detector> OpenDetector(const std::string& model, const std::string& device);
 
 // The logs of a split, as `detect eval` names splits (evaluation_inputs.h). Throws Error when none
 // is left.

@@ -21,12 +21,14 @@ at::Tensor Parameters::Add(const std::string& name, at::Tensor values) {
   for (const auto& [known, tensor] : trained_) {
     ATHANOR_CHECK(known != name, "parameters: two are called '", name, "'");
   }
+  values = values.to(device_);
   values.requires_grad_(true);
   trained_.emplace_back(name, values);
   return values;
 }
 
 at::Tensor Parameters::AddBuffer(const std::string& name, at::Tensor values) {
+  values = values.to(device_);
   buffers_.emplace_back(name, values);
   return values;
 }
@@ -49,7 +51,7 @@ int64_t Parameters::CountTrained() const {
 void Parameters::Save(const std::string& prefix, SafeTensors* file) const {
   for (const auto* list : {&trained_, &buffers_}) {
     for (const auto& [name, tensor] : *list) {
-      file->tensors.emplace_back(prefix + name, tensor.detach().contiguous());
+      file->tensors.emplace_back(prefix + name, tensor.detach().cpu().contiguous());
     }
   }
 }
@@ -112,8 +114,8 @@ double AdamW::Step(double rate) {
 void AdamW::Save(const std::string& prefix, SafeTensors* file) const {
   for (size_t i = 0; i < first_.size(); ++i) {
     const std::string& name = parameters_->trained()[i].first;
-    file->tensors.emplace_back(prefix + "adamw.first." + name, first_[i].contiguous());
-    file->tensors.emplace_back(prefix + "adamw.second." + name, second_[i].contiguous());
+    file->tensors.emplace_back(prefix + "adamw.first." + name, first_[i].cpu().contiguous());
+    file->tensors.emplace_back(prefix + "adamw.second." + name, second_[i].cpu().contiguous());
   }
   file->tensors.emplace_back(prefix + kSteps, at::full({1}, steps_, at::kLong));
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <cstdint>
 #include <string>
@@ -17,7 +18,12 @@ namespace athanor {
 // In the order of their making, which is that of files too.
 class Parameters {
  public:
-  // Takes the values; from here on autograd follows them. Throws Error for a name that is taken.
+  // All tensors lie on this device; their values, and files, begin and end on the CPU.
+  explicit Parameters(const c10::Device& device = c10::kCPU) : device_(device) {}
+  const c10::Device& device() const { return device_; }
+
+  // Takes the values; from here on autograd follows the tensor that is returned. Throws Error for a
+  // name that is taken.
   at::Tensor Add(const std::string& name, at::Tensor values);
   // Values that training keeps without gradients: running means.
   at::Tensor AddBuffer(const std::string& name, at::Tensor values);
@@ -34,6 +40,7 @@ class Parameters {
   void Load(const std::string& prefix, const SafeTensors& file, std::string_view where);
 
  private:
+  c10::Device device_;
   std::vector<std::pair<std::string, at::Tensor>> trained_, buffers_;
 };
 

@@ -79,6 +79,7 @@ class Convolution2d {
       : Convolution2d(scope, in, out, Options{}) {}
   // `training`: normalises by the batch, which the running statistics follow.
   at::Tensor Forward(const at::Tensor& x, bool training) const;
+  c10::Device device() const { return weight_.device(); }
   // The scale of the normalisation, for blocks that shall begin as the identity.
   at::Tensor& norm_scale() { return scale_; }
   at::Tensor& bias() { return bias_; }

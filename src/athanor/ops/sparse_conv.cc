@@ -196,7 +196,8 @@ at::Tensor SparseConvFused(const at::Tensor& features, const KernelMap& map,
   const PackedWeights& weights = *conv.weights;
   const bool rounded = weights.precision() == ConvPrecision::kBfloat16;
   const at::Tensor dense = features.contiguous();
-  CheckTensor(dense, "features", rounded ? at::kBFloat16 : at::kFloat, at::kCPU,
+  ATHANOR_CHECK(!dense.is_cuda(), "features: expected device cpu, found ", dense.device());
+  CheckTensor(dense, "features", rounded ? at::kBFloat16 : at::kFloat, dense.device(),
               {map.num_inputs, weights.in_channels()});
   const at::Tensor out =
       at::empty({map.num_outputs, weights.out_channels()}, dense.options().dtype(conv.out));
@@ -204,11 +205,11 @@ at::Tensor SparseConvFused(const at::Tensor& features, const KernelMap& map,
   args.map = &map, args.weights = &weights;
   args.features = dense.data_ptr();
   if (conv.bias.defined()) {
-    CheckTensor(conv.bias, "bias", at::kFloat, at::kCPU, {weights.out_channels()});
+    CheckTensor(conv.bias, "bias", at::kFloat, dense.device(), {weights.out_channels()});
     args.bias = conv.bias.data_ptr<float>();
   }
   if (conv.residual.defined()) {
-    CheckTensor(conv.residual, "residual", conv.out, at::kCPU,
+    CheckTensor(conv.residual, "residual", conv.out, dense.device(),
                 {map.num_outputs, weights.out_channels()});
     args.residual = conv.residual.data_ptr();
   }

@@ -41,6 +41,10 @@ struct PointTargets {
   at::Tensor places;      // [M,N,3] f32, metres: x and y from the cell's middle, z of the ego frame
   at::Tensor attributes;  // [M,N,A] f32; NaN where not known
   at::Tensor counts;      // [M] i32, at least 1
+
+  PointTargets To(const c10::Device& device) const {
+    return {cells.to(device), places.to(device), attributes.to(device), counts.to(device)};
+  }
 };
 
 struct MaskedSample {

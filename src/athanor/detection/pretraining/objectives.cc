@@ -25,13 +25,13 @@ struct Meetings {
 };
 
 Meetings Meet(const at::Tensor& predicted, const PointTargets& targets) {
-  const at::Tensor from = predicted.detach().contiguous();
-  const at::Tensor to = targets.places.contiguous();
+  const at::Tensor from = predicted.detach().cpu().contiguous();
+  const at::Tensor to = targets.places.cpu().contiguous(), number = targets.counts.cpu();
   const int64_t m = from.size(0), k = from.size(1), n = to.size(1), numbers = from.size(2);
   Meetings met = {at::zeros({m, k}, at::kLong), at::zeros({m, n}, at::kLong)};
   const auto* from_data = from.data_ptr<float>();
   const auto* to_data = to.data_ptr<float>();
-  const auto* counts = targets.counts.data_ptr<int32_t>();
+  const auto* counts = number.data_ptr<int32_t>();
   auto* truth = met.truth.data_ptr<int64_t>();
   auto* back = met.predicted.data_ptr<int64_t>();
   ParallelFor(m, 64, [&](int64_t begin, int64_t end) {
@@ -51,7 +51,7 @@ Meetings Meet(const at::Tensor& predicted, const PointTargets& targets) {
       }
     }
   });
-  return met;
+  return {met.truth.to(predicted.device()), met.predicted.to(predicted.device())};
 }
 
 // Rows `index` [M,P] of values [M,Q,D]: [M,P,D].
@@ -73,7 +73,7 @@ std::pair<at::Tensor, at::Tensor> KnownDifference(const at::Tensor& said, const 
 }
 
 at::Tensor L1(const at::Tensor& said, const at::Tensor& truth) {
-  return (said - truth.view(said.sizes())).abs().mean();
+  return (said - truth.view(said.sizes()).to(said.device())).abs().mean();
 }
 
 Mlp MakeHead(const LayerScope& scope, int64_t width, int64_t out) {
@@ -82,8 +82,9 @@ Mlp MakeHead(const LayerScope& scope, int64_t width, int64_t out) {
 
 }  // namespace
 
-SetDistance CompareSets(const at::Tensor& predicted, const PointTargets& targets) {
+SetDistance CompareSets(const at::Tensor& predicted, const PointTargets& given) {
   SetDistance result;
+  const PointTargets targets = given.To(predicted.device());
   const int64_t cells = targets.cells.size(0), attributes = predicted.size(2) - 3;
   ATHANOR_CHECK(predicted.dim() == 3 && predicted.size(0) == cells && predicted.size(1) > 0 &&
                     (attributes == 0 || attributes == targets.attributes.size(2)),
@@ -92,15 +93,16 @@ SetDistance CompareSets(const at::Tensor& predicted, const PointTargets& targets
   if (cells == 0) return result;
   const Meetings met = Meet(predicted, targets);
   const at::Tensor said_back = Rows(predicted, met.predicted);
-  const at::Tensor is_point =
-      at::arange(targets.places.size(1)).unsqueeze(0).lt(targets.counts.unsqueeze(1));  // [M,N]
+  const at::Tensor is_point = at::arange(targets.places.size(1), targets.counts.options())
+                                  .unsqueeze(0)
+                                  .lt(targets.counts.unsqueeze(1));  // [M,N]
   const at::Tensor forth = Distances(predicted, Rows(targets.places, met.truth)).mean();
   const at::Tensor back = Distances(said_back, targets.places) * is_point.to(at::kFloat);
   result.places = forth + (back.sum(1) / targets.counts.to(at::kFloat)).mean();
   if (attributes == 0) return result;
   const auto [sum_forth, known_forth] =
       KnownDifference(predicted.narrow(2, 3, attributes), Rows(targets.attributes, met.truth),
-                      at::ones({1, 1, 1}, at::kBool));
+                      at::ones({1, 1, 1}, predicted.options().dtype(at::kBool)));
   const auto [sum_back, known_back] = KnownDifference(said_back.narrow(2, 3, attributes),
                                                       targets.attributes, is_point.unsqueeze(2));
   const at::Tensor known = known_forth + known_back;
@@ -137,18 +139,20 @@ PretrainOutputs PretrainHeads::Forward(const ViewMaps& maps, const MaskedSample&
                   sample.map_width, ", found ", maps.pv.size(2), " x ", maps.pv.size(3));
     const at::Tensor features = maps.pv.permute({0, 2, 3, 1}).reshape({-1, maps.pv.size(1)});
     if (sample.masked_patches.numel() > 0) {
-      const at::Tensor masked = features.index_select(0, sample.masked_patches);
+      const at::Tensor masked =
+          features.index_select(0, sample.masked_patches.to(features.device()));
       if (options_.reconstruction) out.pixels = pixels_.Forward(masked);
       if (options_.attributes) out.log_depth = log_depth_.Forward(masked).view(-1) + kUsualLogDepth;
     }
     if (options_.denoising && sample.visible_patches.numel() > 0) {
-      out.pixel_noise = pixel_noise_.Forward(features.index_select(0, sample.visible_patches));
+      out.pixel_noise = pixel_noise_.Forward(
+          features.index_select(0, sample.visible_patches.to(features.device())));
     }
   }
   if (maps.bev.defined()) {
     const at::Tensor features = maps.bev.permute({1, 2, 0}).reshape({-1, maps.bev.size(0)});
-    const at::Tensor& masked = sample.masked_points.cells;
-    const at::Tensor& visible = sample.visible_points.cells;
+    const at::Tensor masked = sample.masked_points.cells.to(features.device());
+    const at::Tensor visible = sample.visible_points.cells.to(features.device());
     if (options_.reconstruction && masked.numel() > 0) {
       out.points =
           points_.Forward(features.index_select(0, masked)).view({masked.numel(), points, -1});
@@ -159,6 +163,11 @@ PretrainOutputs PretrainHeads::Forward(const ViewMaps& maps, const MaskedSample&
     }
   }
   return out;
+}
+
+PretrainOutputs PretrainOutputs::To(const c10::Device& device) const {
+  const auto move = [&](const at::Tensor& x) { return x.defined() ? x.to(device) : x; };
+  return {move(pixels), move(pixel_noise), move(log_depth), move(points), move(point_noise)};
 }
 
 at::Tensor PretrainLoss::Total() const {
@@ -176,7 +185,8 @@ PretrainLoss ComputePretrainLoss(const PretrainOutputs& out, const MaskedSample&
   if (out.pixel_noise.defined()) pixel_noise = L1(out.pixel_noise, sample.patch_noise);
   if (out.log_depth.defined()) {
     const auto [sum, known] =
-        KnownDifference(out.log_depth, sample.patch_log_depth, at::ones({1}, at::kBool));
+        KnownDifference(out.log_depth, sample.patch_log_depth.to(out.log_depth.device()),
+                        at::ones({1}, out.log_depth.options().dtype(at::kBool)));
     if (known.item<int64_t>() > 0) depth = sum / known;
   }
   if (out.points.defined()) {

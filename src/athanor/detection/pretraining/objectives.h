@@ -54,6 +54,8 @@ struct PretrainOutputs {
   at::Tensor log_depth;    // [T]
   at::Tensor points;       // [M,K,3 or 4] of masked cells: place, brightness
   at::Tensor point_noise;  // [M',K,6] of visible cells: place, noise
+
+  PretrainOutputs To(const c10::Device& device) const;
 };
 
 // The decoders: for each thing to be said, a perceptron on the feature of a token's cell, which is

@@ -12,6 +12,7 @@
 #include "athanor/base/random.h"
 #include "athanor/base/test_util.h"
 #include "athanor/detection/pretraining/pretraining_test_util.h"
+#include "athanor/ops/strict_device_test_util.h"
 
 namespace athanor {
 namespace {
@@ -213,6 +214,26 @@ TEST(PretrainLoss, PartsAreWhatTheySay) {
   EXPECT_NEAR(part(none, 4), 0, 1e-5);
   EXPECT_NEAR(part(none, 5), 0, 1e-5);
   EXPECT_FALSE(ComputePretrainLoss({}, masked).Total().defined());
+}
+
+// On a device that, like a GPU, does not take tensors of the CPU.
+TEST(PretrainHeads, SayTheSameOnAnotherDevice) {
+  const MaskedSample masked = MakeMasked();
+  const auto run = [&](const c10::Device& device) {
+    Random random(9);
+    const ViewMaps maps = {Noise({16, 32, 32}, &random).to(device),
+                           Noise({2, 16, 8, 12}, &random).to(device)};
+    Parameters parameters(device);
+    const PretrainHeads heads({&parameters, 1, ""}, 16, 8, {}, {});
+    const at::Tensor total = ComputePretrainLoss(heads.Forward(maps, masked), masked).Total();
+    EXPECT_EQ(total.device(), device);
+    total.backward();
+    for (const auto& [name, tensor] : parameters.trained()) {
+      EXPECT_TRUE(tensor.grad().defined()) << name;
+    }
+    return total.item<double>();
+  };
+  EXPECT_NEAR(run(StrictDevice()), run(c10::kCPU), 1e-4);
 }
 
 TEST(PretrainHeads, SayOnlyWhatIsAskedFor) {

@@ -18,6 +18,7 @@
 #include "athanor/detection/profusion3d/training_samples.h"
 #include "athanor/media/image.h"
 #include "athanor/nn/training_run.h"
+#include "athanor/ops/device.h"
 
 namespace athanor {
 namespace {
@@ -165,7 +166,8 @@ Image Trainer::Draw() const {
   const DetectionSample truth = MakeFrameSample(*logs_[0], 0, SampleOptionsOf(detector.options()));
   Random random = RandomAt(options_.seed, -1);
   const MaskedSample masked = network_.Mask(truth, &random);
-  return DrawPretraining(truth, masked, network_.Forward(masked, false), detector.grid());
+  return DrawPretraining(truth, masked, network_.Forward(masked, false).To(at::kCPU),
+                         detector.grid());
 }
 
 void CreateRun(const TrainingRun& folder, const std::vector<fs::path>& log_folders,
@@ -240,6 +242,7 @@ OptionList Describe(PretrainOptions& o) {
   list.Add("augment", &o.augment, "turn, flip, scale and move the world, change colours");
   list.Add("bfloat16", &o.bfloat16, "convolutions compute in bfloat16");
   list.Add("seed", &o.seed, "of everything random");
+  list.Add("device", &o.device, "cpu, cuda or cuda:N");
   list.Add("workers", &o.workers, "threads that read frames; 0 = none of their own",
            {.min = 0, .max = 256});
   list.Add("checkpoint-every", &o.checkpoint_every,
@@ -250,7 +253,8 @@ OptionList Describe(PretrainOptions& o) {
 
 PretrainNetwork::PretrainNetwork(const DetectorOptions& detector, const PretrainOptions& options)
     : options_(options),
-      detector_(detector, static_cast<uint64_t>(options.seed)),
+      detector_(detector, static_cast<uint64_t>(options.seed), ParseDevice(options.device)),
+      parameters_(detector_.device()),
       heads_({&parameters_, static_cast<uint64_t>(options.seed), "pretrain."}, detector.width,
              detector.camera_stride, options.masking, options.objectives) {
   if (!options.objectives.denoising) {

@@ -29,6 +29,7 @@ struct PretrainOptions {
   bool augment = true;
   bool bfloat16 = true;  // convolutions
   int64_t seed = 0;
+  std::string device = "cpu";
   int workers = 1;
   int64_t checkpoint_every = 500, metrics_every = 10;
 };

@@ -74,7 +74,7 @@ FeatureSet QueryDecoder::BevFeatures(const DecoderInputs& inputs) const {
   ATHANOR_CHECK(map.dim() == 3 && map.size(0) == options_.bev_channels,
                 "decoder: expected a BEV map [", options_.bev_channels, ",rows,columns], found ",
                 map.sizes());
-  const at::Tensor positions = bev_positions_.Forward(map.size(1), map.size(2));
+  const at::Tensor positions = bev_positions_.Forward(map.size(1), map.size(2), map.device());
   return Place(bev_in_.Forward(map.flatten(1).t()), positions.flatten(1).t());
 }
 
@@ -91,7 +91,7 @@ FeatureSet QueryDecoder::ImageFeatures(const DecoderInputs& inputs) const {
   at::Tensor maps = inputs.images, poses = inputs.camera_from_ego, lenses = inputs.intrinsics;
   if (inputs.has_camera.defined()) {
     const at::Tensor there = inputs.has_camera.ne(0).nonzero().flatten();
-    maps = maps.index_select(0, there);
+    maps = maps.index_select(0, there.to(maps.device()));
     poses = poses.index_select(0, there), lenses = lenses.index_select(0, there);
   }
   if (maps.size(0) == 0) return {};
@@ -132,15 +132,17 @@ std::vector<LayerOutputs> QueryDecoder::Forward(const DecoderInputs& inputs,
                   count);
     first.anchors = at::cat({inputs.proposals, first.anchors.slice(0, count)});
     first.offset_unit_m = kProposalUnit_m;
-    content = at::cat({inputs.proposal_content, at::zeros({rest, options_.layers.width})});
-    first.prior =
-        at::cat({inputs.proposal_logits, at::full({rest, kNumDetectionClasses}, kPriorLogit)});
-    first.prior_head = at::cat({inputs.proposal_heads, at::zeros({rest, kBoxCode})});
+    const at::TensorOptions like = inputs.proposal_logits.options();
+    content = at::cat({inputs.proposal_content, at::zeros({rest, options_.layers.width}, like)});
+    first.prior = at::cat(
+        {inputs.proposal_logits, at::full({rest, kNumDetectionClasses}, kPriorLogit, like)});
+    first.prior_head = at::cat({inputs.proposal_heads, at::zeros({rest, kBoxCode}, like)});
   }
   at::Tensor groups;
   if (denoising.size() > 0) {
-    first.anchors = at::cat({first.anchors, denoising.anchors});
-    groups = at::cat({at::full({options_.queries}, -1, at::kLong), denoising.groups});
+    const c10::Device device = first.anchors.device();
+    first.anchors = at::cat({first.anchors, denoising.anchors.to(device)});
+    groups = at::cat({at::full({options_.queries}, -1, at::kLong), denoising.groups}).to(device);
     first.allowed = GroupMask(groups);
     if (content.defined()) {
       content = at::cat({content, inputs.denoising_content});

@@ -15,8 +15,9 @@ constexpr double kFirstScale = 0.1;  // of weights, so that what is said at firs
 
 at::Tensor Drop(const at::Tensor& x, double part, at::Generator* generator) {
   if (generator == nullptr || part <= 0) return x;
-  const at::Tensor kept = at::empty_like(x.detach()).bernoulli_(1 - part, *generator);
-  return x * kept / (1 - part);
+  // The same on every device.
+  const at::Tensor kept = at::empty(x.sizes(), at::kFloat).bernoulli_(1 - part, *generator);
+  return x * kept.to(x.options().requires_grad(false)) / (1 - part);
 }
 
 }  // namespace

@@ -15,10 +15,12 @@ constexpr const char* kArchitecture = "athanor ProFusion3D";
 
 class StageClock {
  public:
-  explicit StageClock(DetectorTimes* times) : times_(times) {}
+  StageClock(DetectorTimes* times, const c10::Device& device) : times_(times), device_(device) {}
   // What has passed since the last call belongs to `stage`.
   void Add(double DetectorTimes::*stage) {
     if (times_ == nullptr) return;
+    // A GPU is still at work when its functions return; it answers when it is done.
+    if (!device_.is_cpu()) at::zeros({}, at::device(device_)).item<float>();
     const auto now = std::chrono::steady_clock::now();
     times_->*stage += std::chrono::duration<double>(now - last_).count();
     last_ = now;
@@ -26,6 +28,7 @@ class StageClock {
 
  private:
   DetectorTimes* times_;
+  c10::Device device_;
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
@@ -96,11 +99,12 @@ bool HasAnyCamera(const DetectionSample& sample) {
 
 }  // namespace
 
-Detector::Detector(const DetectorOptions& options, uint64_t seed)
+Detector::Detector(const DetectorOptions& options, uint64_t seed, const c10::Device& device)
     : options_(options),
       grid_(options.Grid()),
       bins_{options.depth_low_m, (options.depth_high_m - options.depth_low_m) / options.depths,
             options.depths},
+      parameters_(device),
       scope_{&parameters_, seed, ""},
       lidar_(scope_ / "lidar", grid_, LidarOptions(options)),
       camera_(scope_ / "camera", CameraOptions(options)),
@@ -142,7 +146,7 @@ ViewMaps Detector::Encode(const DetectionSample& sample, const DetectorPass& pas
   CheckSample(sample);
   const bool with_lidar = options_.use_lidar && sample.has_lidar;
   const bool with_cameras = options_.use_cameras && HasAnyCamera(sample);
-  StageClock clock(times_);
+  StageClock clock(times_, device());
   at::Tensor lidar_bev, lidar_pv, camera_pv, camera_bev;
   if (with_lidar) {
     const LidarVoxels voxels = lidar_.Voxelize(sample.points);
@@ -152,13 +156,14 @@ ViewMaps Detector::Encode(const DetectionSample& sample, const DetectorPass& pas
     clock.Add(&DetectorTimes::lidar);
   }
   if (with_cameras) {
-    camera_pv = camera_.Forward(sample.images, pass.training, pass.bfloat16, pass.dropout);
+    camera_pv =
+        camera_.Forward(sample.images.to(device()), pass.training, pass.bfloat16, pass.dropout);
     clock.Add(&DetectorTimes::cameras);
     const CameraRig rig = RigOf(sample);
     const PvGrid pv = {camera_pv.size(2), camera_pv.size(3), camera_.stride()};
     const at::Tensor depth = at::softmax(depth_.Forward(camera_pv, pass.training), 1);
     const at::Tensor context = at::relu(context_.Forward(camera_pv, pass.training));
-    const LiftPlan plan = MakeLiftPlan(rig, pv, bins_, grid_, options_.slices);
+    const LiftPlan plan = MakeLiftPlan(rig, pv, bins_, grid_, options_.slices).To(device());
     const at::Tensor lifted = LiftToBev(context, depth, plan);
     camera_bev = at::relu(fold_.Forward(At(lifted.unsqueeze(0), pass), pass.training))
                      .squeeze(0)
@@ -166,7 +171,7 @@ ViewMaps Detector::Encode(const DetectionSample& sample, const DetectorPass& pas
     if (with_lidar && fuse_pv_) {
       const OccupiedColumns occupied =
           FindOccupiedColumns(sample.points, grid_, options_.voxel_height_m);
-      lidar_pv = ProjectToPv(lidar_bev, MakePvPlan(rig, pv, grid_, occupied));
+      lidar_pv = ProjectToPv(lidar_bev, MakePvPlan(rig, pv, grid_, occupied).To(device()));
     }
     clock.Add(&DetectorTimes::mappings);
   }
@@ -183,7 +188,7 @@ ViewMaps Detector::Encode(const DetectionSample& sample, const DetectorPass& pas
 
 DetectorOutputs Detector::Forward(const DetectionSample& sample, const DetectorPass& pass) const {
   const ViewMaps maps = Encode(sample, pass);
-  StageClock clock(times_);
+  StageClock clock(times_, device());
   DetectorOutputs outputs;
   DecoderInputs inputs;
   inputs.bev = maps.bev;
@@ -211,9 +216,9 @@ DetectorOutputs Detector::Forward(const DetectionSample& sample, const DetectorP
     };
     inputs.proposal_content = content(peaks.cells, peaks.labels);
     if (pass.proposal_places.defined()) {
-      const at::Tensor there = CellsOf(pass.proposal_places, rows, columns);
+      const at::Tensor there = CellsOf(pass.proposal_places, rows, columns).to(device());
       outputs.proposal_codes =
-          CodeOfHead(box_.Forward(content(there, pass.proposal_labels)),
+          CodeOfHead(box_.Forward(content(there, pass.proposal_labels.to(device()))),
                      CellCenters(there, rows, columns), grid_, kProposalUnit_m);
     }
     // A cell that is a peak for several classes gives several proposals: each is for its own class,
@@ -223,7 +228,7 @@ DetectorOutputs Detector::Forward(const DetectionSample& sample, const DetectorP
                                        at::full({}, kPriorLogit, logits.options()));
     inputs.proposal_heads = box_.Forward(inputs.proposal_content);
     if (pass.denoising.size() > 0) {
-      const at::Tensor there = CellsOf(pass.denoising.anchors, rows, columns);
+      const at::Tensor there = CellsOf(pass.denoising.anchors, rows, columns).to(device());
       inputs.denoising_content = place_.Forward(cells.index_select(0, there));
       inputs.denoising_logits = logits.index_select(0, there);
       inputs.denoising_heads = box_.Forward(inputs.denoising_content);
@@ -241,7 +246,7 @@ std::vector<Detection> Detector::Detect(const DetectionSample& sample,
   DetectorPass pass;
   pass.bfloat16 = bfloat16;
   const DetectorOutputs outputs = Forward(sample, pass);
-  StageClock clock(times_);
+  StageClock clock(times_, device());
   std::vector<Detection> detections = ReadDetections(outputs.layers.back().queries, options);
   clock.Add(&DetectorTimes::boxes);
   return detections;
@@ -257,7 +262,8 @@ SafeTensors Detector::ToSafeTensors() const {
 }
 
 std::unique_ptr<Detector> Detector::FromSafeTensors(const SafeTensors& file,
-                                                    const std::string& where) {
+                                                    const std::string& where,
+                                                    const c10::Device& device) {
   const auto architecture = file.metadata.find("architecture");
   const auto text = file.metadata.find("options");
   ATHANOR_CHECK(architecture != file.metadata.end() && architecture->second == kArchitecture &&
@@ -265,7 +271,7 @@ std::unique_ptr<Detector> Detector::FromSafeTensors(const SafeTensors& file,
                 where, ": expected weights of a detector, found a file of something else");
   DetectorOptions options;
   Describe(options).ParseToml(text->second, where + " (options)");
-  auto detector = std::make_unique<Detector>(options, 0);
+  auto detector = std::make_unique<Detector>(options, 0, device);
   detector->parameters_.Load("", file, where);
   return detector;
 }

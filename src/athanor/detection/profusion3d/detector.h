@@ -61,7 +61,7 @@ struct DetectorTimes {
 class Detector {
  public:
   // Throws Error for options that do not fit together.
-  Detector(const DetectorOptions& options, uint64_t seed);
+  Detector(const DetectorOptions& options, uint64_t seed, const c10::Device& device = c10::kCPU);
   Detector(const Detector&) = delete;
   Detector& operator=(const Detector&) = delete;
 
@@ -69,6 +69,9 @@ class Detector {
   const BevGrid& grid() const { return grid_; }
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }
+
+  // Where it computes, and what it returns lies; samples and passes are on the CPU.
+  const c10::Device& device() const { return parameters_.device(); }
 
   // What both sensors say, in both views. A sensor that the sample lacks, or the options leave out,
   // is replaced by what was learned for its absence. Throws Error (sample) for shapes other than
@@ -86,7 +89,8 @@ class Detector {
   SafeTensors ToSafeTensors() const;
   // Throws Error, naming `where`, for a file of something else, or damaged.
   static std::unique_ptr<Detector> FromSafeTensors(const SafeTensors& file,
-                                                   const std::string& where);
+                                                   const std::string& where,
+                                                   const c10::Device& device = c10::kCPU);
   // What FromSafeTensors takes, out of weights or a checkpoint of a training, of which it is the
   // averages; floating-point numbers as "float32", "float16" or "bfloat16".
   static SafeTensors ExportOf(const SafeTensors& file, const std::string& where,

@@ -2,6 +2,7 @@
 #include "athanor/detection/profusion3d/detector.h"
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -11,6 +12,7 @@
 #include "athanor/base/test_util.h"
 #include "athanor/detection/profusion3d/detection_loss.h"
 #include "athanor/detection/profusion3d/sample_test_util.h"
+#include "athanor/ops/strict_device_test_util.h"
 
 namespace athanor {
 namespace {
@@ -116,6 +118,67 @@ TEST(Detector, AProposalIsForItsOwnClass) {
   const at::Tensor sure = first.logits.slice(0, 0, SmallDetector().proposals).gt(0);
   EXPECT_TRUE(sure.sum(1).eq(1).all().item<bool>()) << sure.sum(1);
   EXPECT_TRUE(at::logical_or(sure.select(1, 0), sure.select(1, 8)).all().item<bool>());
+}
+
+// On a device that, like a GPU, does not take tensors of the CPU.
+TEST(Detector, LearnsAndDetectsTheSameOnAnotherDevice) {
+  const DetectionSample sample = MakeSample();
+  const DetectionTruth truth = {sample.boxes, sample.labels, sample.attributes};
+  struct Result {
+    double loss;
+    std::vector<at::Tensor> gradients;
+    std::vector<Detection> found;
+  };
+  const auto run = [&](DetectorOptions options, const c10::Device& device, bool bfloat16) {
+    Detector detector(options, 4, device);
+    DetectorPass pass;
+    pass.training = true, pass.bfloat16 = bfloat16;
+    pass.proposal_places = NormalizePoints(sample.boxes.slice(1, 0, 3), detector.grid());
+    pass.proposal_labels = sample.labels;
+    Random random(5);
+    pass.denoising = MakeDenoisingQueries(truth.boxes, detector.grid(), {.groups = 2}, &random);
+    at::Generator generator = at::detail::createCPUGenerator(6);
+    pass.dropout = &generator;
+    const DetectorOutputs outputs = detector.Forward(sample, pass);
+    at::Tensor loss = ComputeDetectionLoss(outputs.layers, pass.denoising, truth, {}).total;
+    if (outputs.heat.defined()) {
+      loss = loss + HeatLoss(outputs.heat, truth.boxes, truth.labels, detector.grid()) +
+             BoxLoss(outputs.proposal_codes, truth.boxes, {});
+    }
+    EXPECT_EQ(loss.device(), device);
+    loss.backward();
+    Result result = {loss.item<double>(), {}, {}};
+    for (const auto& [name, tensor] : detector.parameters().trained()) {
+      result.gradients.push_back(tensor.grad().defined() ? tensor.grad().cpu() : at::Tensor());
+    }
+    AdamW(&detector.parameters(), {}).Step(1e-3);
+    result.found = detector.Detect(sample, {.max_boxes = 20}, bfloat16);
+    return result;
+  };
+  DetectorOptions learnt = SmallDetector();
+  learnt.proposals = 0;
+  DetectorOptions swin = SmallDetector();
+  swin.camera_backbone = "swin";
+  swin.swin_embed = 8, swin.swin_depths = "1,2", swin.swin_heads = "1,2", swin.swin_window = 4;
+  for (const DetectorOptions& options : {SmallDetector(), learnt, swin}) {
+    for (const bool bfloat16 : {false, true}) {
+      const Result here = run(options, c10::kCPU, bfloat16);
+      const Result there = run(options, StrictDevice(), bfloat16);
+      EXPECT_NEAR(there.loss, here.loss, (bfloat16 ? 0.02 : 1e-5) * here.loss);
+      ASSERT_EQ(there.gradients.size(), here.gradients.size());
+      // All gradients together: memory in another order is summed in another order.
+      double difference = 0, length = 0;
+      for (size_t i = 0; i < here.gradients.size(); ++i) {
+        ASSERT_EQ(there.gradients[i].defined(), here.gradients[i].defined()) << i;
+        if (!here.gradients[i].defined()) continue;
+        length += here.gradients[i].square().sum().item<double>();
+        difference += (there.gradients[i] - here.gradients[i]).square().sum().item<double>();
+      }
+      EXPECT_LT(std::sqrt(difference / length), bfloat16 ? 0.05 : 1e-3);
+      ASSERT_EQ(there.found.size(), here.found.size());
+      EXPECT_NEAR(there.found[0].score, here.found[0].score, 0.01);
+    }
+  }
 }
 
 TEST(Detector, WeightsComeBackWithTheirOptions) {

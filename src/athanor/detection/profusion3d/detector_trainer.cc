@@ -26,6 +26,7 @@
 #include "athanor/detection/profusion3d/training_samples.h"
 #include "athanor/media/plot.h"
 #include "athanor/nn/training_run.h"
+#include "athanor/ops/device.h"
 
 namespace athanor {
 namespace {
@@ -94,7 +95,7 @@ class Trainer {
   Trainer(const DetectTrainOptions& options, std::shared_ptr<const TrainingSamples> samples)
       : options_(options),
         samples_(std::move(samples)),
-        detector_(options.model, static_cast<uint64_t>(options.seed)),
+        detector_(options.model, static_cast<uint64_t>(options.seed), ParseDevice(options.device)),
         adam_(
             &detector_.parameters(),
             {.beta2 = 0.99, .weight_decay = options.weight_decay, .clip_norm = options.clip_norm}) {
@@ -237,7 +238,8 @@ SafeTensors Trainer::Checkpoint() const {
   SafeTensors file = detector_.ToSafeTensors();
   adam_.Save("", &file);
   for (size_t i = 0; i < averages_.size(); ++i) {
-    file.tensors.emplace_back("average." + detector_.parameters().trained()[i].first, averages_[i]);
+    file.tensors.emplace_back("average." + detector_.parameters().trained()[i].first,
+                              averages_[i].cpu());
   }
   file.metadata["step"] = StrCat(step_);
   return file;
@@ -260,7 +262,7 @@ SafeTensors Trainer::Export() const {
   SafeTensors file = detector_.ToSafeTensors();
   std::map<std::string, at::Tensor> averages;
   for (size_t i = 0; i < averages_.size(); ++i) {
-    averages[detector_.parameters().trained()[i].first] = averages_[i];
+    averages[detector_.parameters().trained()[i].first] = averages_[i].cpu();
   }
   for (auto& [name, tensor] : file.tensors) {
     if (const auto found = averages.find(name); found != averages.end()) tensor = found->second;
@@ -364,7 +366,8 @@ DetectTrainResult TrainDetector(const std::vector<fs::path>& datasets,
   KeepFreedMemory();
 
   const auto score = [&](int64_t count, const char* title) {
-    const auto detector = Detector::FromSafeTensors(trainer.Export(), out.string());
+    const auto detector =
+        Detector::FromSafeTensors(trainer.Export(), out.string(), ParseDevice(options.device));
     LogDetectionOptions detect;
     detect.bfloat16 = options.bfloat16, detect.workers = options.workers, detect.title = title;
     return ScoreFrames(detector.get(), FramesOf(scored_logs, count), detect);
@@ -482,6 +485,7 @@ OptionList Describe(DetectTrainOptions& o) {
            {.min = 0, .max = 1e9});
   list.Add("metrics-every", &o.metrics_every, "steps between lines of metrics.jsonl",
            {.min = 1, .max = 1e9});
+  list.Add("device", &o.device, "cpu, cuda or cuda:N");
   list.Add("workers", &o.workers, "threads that make samples", {.min = 0, .max = 256});
   list.Add("seed", &o.seed, "of weights and of everything random", {.min = 0, .max = 2147483647});
   return list;

@@ -41,6 +41,7 @@ struct DetectTrainOptions {
   int64_t score_every = 0, score_frames = 50;
   int checkpoint_every = 200, metrics_every = 10;
   int workers = 1;
+  std::string device = "cpu";
   int64_t seed = 0;
 };
 OptionList Describe(DetectTrainOptions& options);

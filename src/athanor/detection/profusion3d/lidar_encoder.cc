@@ -93,11 +93,12 @@ at::Tensor LidarEncoder::Forward(const LidarVoxels& voxels, bool training,
                                  ConvPrecision precision) const {
   const int64_t rows = grid_.rows(), columns = grid_.columns();
   const int64_t channels = options_.channels.back();
-  at::Tensor map = at::zeros({rows * columns * slices_, channels});
+  const c10::Device device = fold_.device();
+  at::Tensor map = at::zeros({rows * columns * slices_, channels}, at::device(device));
   if (voxels.tensor.grid->size() > 0) {
     VoxelGrid* grid = voxels.tensor.grid.get();
     std::shared_ptr<VoxelGrid> coarser;  // keeps `grid` alive
-    at::Tensor x = voxels.tensor.features;
+    at::Tensor x = voxels.tensor.features.to(device);
     const ConvOptions plain = {{}, true, training, precision};
     for (size_t s = 0; s < stages_.size(); ++s) {
       if (s == 0) {
@@ -126,8 +127,8 @@ at::Tensor LidarEncoder::Forward(const LidarVoxels& voxels, bool training,
       place.push_back((cell.z * rows + cell.y) * columns + cell.x);
       voxel.push_back(static_cast<int64_t>(v));
     }
-    map = map.index_copy(0, at::tensor(place, at::kLong),
-                         x.index_select(0, at::tensor(voxel, at::kLong)));
+    map = map.index_copy(0, at::tensor(place, at::kLong).to(device),
+                         x.index_select(0, at::tensor(voxel, at::kLong).to(device)));
   }
   // [slices,rows,columns,C] to [1,C * slices,rows,columns].
   at::Tensor y = map.view({slices_, rows, columns, channels})

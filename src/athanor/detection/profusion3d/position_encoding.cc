@@ -89,7 +89,8 @@ at::Tensor ImagePositions::Forward(const at::Tensor& camera_from_ego, const at::
   const at::Tensor origin = -turn.transpose(1, 2).matmul(shift).transpose(1, 2);
   const at::Tensor start = NormalizePoints(origin, grid_);  // [C,1,3]
   const at::Tensor step = NormalizePoints(origin + ray, grid_) - start;
-  const at::Tensor features = at::cat({start.expand_as(step), step}, 2).to(weight_.scalar_type());
+  const at::Tensor features =
+      at::cat({start.expand_as(step), step}, 2).to(weight_.options().requires_grad(false));
 
   const at::Tensor by_depth = weight_.view({weight_.size(0), -1, 3});
   const at::Tensor depths = at::tensor(depths_, weight_.options().requires_grad(false));
@@ -104,14 +105,15 @@ BevPositions::BevPositions(const LayerScope& scope, const PositionEncodingOption
       frequencies_(options.frequencies),
       mlp_(scope, {3 * options.heights + 4 * options.frequencies, options.hidden, options.width}) {}
 
-at::Tensor BevPositions::Forward(int64_t rows, int64_t columns) const {
+at::Tensor BevPositions::Forward(int64_t rows, int64_t columns, const c10::Device& device) const {
   const at::Tensor x = Centres(columns).expand({rows, columns});
   const at::Tensor y = Centres(rows).unsqueeze(1).expand({rows, columns});
   const at::Tensor plane = at::stack({x, y}, -1).view({rows * columns, 2});
   const at::Tensor z = Centres(heights_).view({1, heights_, 1}).expand({rows * columns, -1, 1});
   const at::Tensor column =
       at::cat({plane.unsqueeze(1).expand({-1, heights_, 2}), z}, 2).flatten(1);
-  const at::Tensor encoded = mlp_.Forward(at::cat({column, Waves(plane, frequencies_)}, 1));
+  const at::Tensor encoded =
+      mlp_.Forward(at::cat({column, Waves(plane, frequencies_)}, 1).to(device));
   return encoded.t().reshape({-1, rows, columns});
 }
 

@@ -64,7 +64,7 @@ class BevPositions {
   BevPositions() = default;
   BevPositions(const LayerScope& scope, const PositionEncodingOptions& options);
   // [width,rows,columns], of any resolution.
-  at::Tensor Forward(int64_t rows, int64_t columns) const;
+  at::Tensor Forward(int64_t rows, int64_t columns, const c10::Device& device = c10::kCPU) const;
 
  private:
   int heights_ = 0, frequencies_ = 0;
