@@ -1,5 +1,5 @@
 #!/bin/sh
-# The tables of docs/benchmarks.md about the detector: what each sensor, each part of the fusion, the
+# Tables about the detector: what each sensor, each part of the fusion, the
 # decoder's order and pre-training are worth, on simulated streets. Preset nano, things within 25 m.
 #
 #   benchmarks/detect.sh [FOLDER]     (default: runs/detect)

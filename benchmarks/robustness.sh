@@ -1,5 +1,5 @@
 #!/bin/sh
-# The tables of docs/benchmarks.md about lost sensors and bad weather: a detector on clean streets,
+# Tables about lost sensors and bad weather: a detector on clean streets,
 # without its LiDAR, without its cameras, without the front one, and on MultiCorrupt's ten corruptions.
 #
 #   benchmarks/robustness.sh MODEL STREETS [FOLDER]     (default: runs/robustness)

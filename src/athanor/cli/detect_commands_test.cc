@@ -16,6 +16,7 @@
 #include "athanor/datasets/log_test_util.h"
 #include "athanor/detection/evaluation/evaluation_inputs.h"
 #include "athanor/detection/evaluation/nuscenes_files.h"
+#include "athanor/simulation/traffic/traffic.h"
 
 namespace athanor {
 namespace {
@@ -140,11 +141,11 @@ TEST(Detect, LearnsPredictsAndIsScored) {
 
 // The weights that come with the program, on streets that they have not seen.
 TEST(Detect, SlowFindsWithTheWeightsThatComeAlong) {
+  if (const std::string why = WhyNoSumo(); !why.empty()) GTEST_SKIP() << why;
   const fs::path folder = TestFolder("detect tiny");
   const auto path = [&](const char* name) { return (folder / name).string(); };
   const Outcome made = Execute({"sim", "street", "--scenes", "2", "--seconds", "2", "--seed",
                                 "9102", "--weather", "sun", "-o", path("streets")});
-  if (made.err.find("SUMO") != std::string::npos) GTEST_SKIP() << made.err;
   ASSERT_EQ(made.status, 0) << made.err;
   const auto map = [&](const std::vector<std::string>& more) {
     std::vector<std::string> words = {"detect",  "eval", "--truth", path("streets"),

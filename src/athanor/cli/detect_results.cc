@@ -36,7 +36,8 @@ void DrawFrame(const FrameOfLog& frame, const DetectionSample& sample,
 }  // namespace
 
 std::unique_ptr<Detector> OpenDetector(const std::string& model, const std::string& device) {
-  const bool is_name = !fs::path(model).has_extension() && !fs::path(model).has_parent_path();
+  const bool is_name = !fs::is_regular_file(model) && !fs::path(model).has_extension() &&
+                       !fs::path(model).has_parent_path();
   const fs::path file = is_name
                             ? FindShared("models/athanor-detect-" + model + "/detector.safetensors")
                             : fs::path(model);

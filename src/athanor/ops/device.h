@@ -17,6 +17,11 @@ namespace athanor {
 // falls back to another.
 c10::Device ParseDevice(std::string_view name);
 
+// Whether kernels of the CPU can read what lies there.
+bool IsHost(const c10::Device& device);
+// For tests: from now on memory of such devices is the host's, too (strict_device_test_util.h).
+void TreatAsHost(c10::DeviceType type);
+
 // Throws Error for a device where this build runs no kernels; `name` is what is there.
 void CheckKernelDevice(const c10::Device& device, const char* name);
 // The device of `tensor`, checked. Throws Error for no tensor, too.

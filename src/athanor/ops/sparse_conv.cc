@@ -196,7 +196,7 @@ at::Tensor SparseConvFused(const at::Tensor& features, const KernelMap& map,
   const PackedWeights& weights = *conv.weights;
   const bool rounded = weights.precision() == ConvPrecision::kBfloat16;
   const at::Tensor dense = features.contiguous();
-  ATHANOR_CHECK(!dense.is_cuda(), "features: expected device cpu, found ", dense.device());
+  ATHANOR_CHECK(IsHost(dense.device()), "features: expected device cpu, found ", dense.device());
   CheckTensor(dense, "features", rounded ? at::kBFloat16 : at::kFloat, dense.device(),
               {map.num_inputs, weights.in_channels()});
   const at::Tensor out =

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "athanor/base/error.h"
+#include "athanor/ops/device.h"
 
 namespace athanor {
 namespace {
@@ -180,6 +181,9 @@ TORCH_LIBRARY_IMPL(_, PrivateUse1, library) {
 
 }  // namespace
 
-c10::Device StrictDevice() { return kDevice; }
+c10::Device StrictDevice() {
+  TreatAsHost(kDevice.type());
+  return kDevice;
+}
 
 }  // namespace athanor

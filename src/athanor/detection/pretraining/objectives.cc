@@ -26,12 +26,12 @@ struct Meetings {
 
 Meetings Meet(const at::Tensor& predicted, const PointTargets& targets) {
   const at::Tensor from = predicted.detach().cpu().contiguous();
-  const at::Tensor to = targets.places.cpu().contiguous(), number = targets.counts.cpu();
+  const at::Tensor to = targets.places.contiguous();
   const int64_t m = from.size(0), k = from.size(1), n = to.size(1), numbers = from.size(2);
   Meetings met = {at::zeros({m, k}, at::kLong), at::zeros({m, n}, at::kLong)};
   const auto* from_data = from.data_ptr<float>();
   const auto* to_data = to.data_ptr<float>();
-  const auto* counts = number.data_ptr<int32_t>();
+  const auto* counts = targets.counts.data_ptr<int32_t>();
   auto* truth = met.truth.data_ptr<int64_t>();
   auto* back = met.predicted.data_ptr<int64_t>();
   ParallelFor(m, 64, [&](int64_t begin, int64_t end) {
@@ -91,7 +91,7 @@ SetDistance CompareSets(const at::Tensor& predicted, const PointTargets& given) 
                 "sets of points: expected [", cells, ",K,3 or ", 3 + targets.attributes.size(2),
                 "], found ", StrCat(predicted.sizes()));
   if (cells == 0) return result;
-  const Meetings met = Meet(predicted, targets);
+  const Meetings met = Meet(predicted, given);
   const at::Tensor said_back = Rows(predicted, met.predicted);
   const at::Tensor is_point = at::arange(targets.places.size(1), targets.counts.options())
                                   .unsqueeze(0)
