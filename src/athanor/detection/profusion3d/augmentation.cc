@@ -97,6 +97,7 @@ Augmentation DrawAugmentation(const Log& log, const FrameSampleOptions& sample_o
 }
 
 void TransformWorld(const Augmentation& augmentation, DetectionSample* sample) {
+  sample->world_scale *= static_cast<float>(augmentation.scale);
   Eigen::Matrix3d rotation =
       Eigen::AngleAxisd(augmentation.rotation_rad, Eigen::Vector3d::UnitZ()).toRotationMatrix();
   if (augmentation.flips_x) rotation.col(0) *= -1;
@@ -167,6 +168,7 @@ void ChangeColors(const Augmentation& augmentation, DetectionSample* sample) {
 
 void DropSensors(const Augmentation& augmentation, DetectionSample* sample) {
   if (augmentation.drops_points) {
+    sample->depth_points = sample->points;
     sample->points = at::empty({0, kPointColumns}, at::kFloat);
     sample->has_lidar = false;
   }

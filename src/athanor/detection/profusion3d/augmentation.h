@@ -68,7 +68,8 @@ void TransformWorld(const Augmentation& augmentation, DetectionSample* sample);
 // Pixels that are black stay black: there is nothing there.
 void ChangeColors(const Augmentation& augmentation, DetectionSample* sample);
 
-// Takes sensors away: black pictures and no points, with their flags at 0.
+// Takes sensors away: black pictures and no points, with their flags at 0. Depths of pixels are
+// still known.
 void DropSensors(const Augmentation& augmentation, DetectionSample* sample);
 
 }  // namespace athanor

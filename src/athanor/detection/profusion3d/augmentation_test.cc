@@ -219,6 +219,8 @@ TEST(Augmentation, SensorsAreDroppedAsOftenAsAsked) {
     DropSensors(drawn, &sample);
     EXPECT_FALSE(drawn.drops_points && drawn.drops_pictures);
     EXPECT_EQ(sample.has_lidar, sample.points.size(0) > 0);
+    // Depths of pixels are known all the same.
+    EXPECT_TRUE((sample.has_lidar ? sample.points : sample.depth_points).equal(plain.points));
     EXPECT_EQ(sample.has_camera[0].item<int>() != 0, sample.images.any().item<bool>());
     no_points += !sample.has_lidar;
     no_pictures += sample.has_camera[0].item<int>() == 0;

@@ -111,13 +111,25 @@ struct Parts {
   at::Tensor classes, boxes, attributes;
 };
 
-// L1 of the numbers that are known, over the number of rows.
+// Of codes [N,10], cosine and sine of twice the yaw, [N,2]; shorter for vectors that are hardly
+// any.
+at::Tensor AxesOf(const at::Tensor& codes) {
+  constexpr double kShort = 0.2;
+  const at::Tensor sine = codes.select(1, 6), cosine = codes.select(1, 7);
+  const at::Tensor squares = sine.square() + cosine.square();
+  return at::stack({cosine.square() - sine.square(), 2 * sine * cosine}, 1) /
+         squares.clamp_min(kShort * kShort).unsqueeze(1);
+}
+
+// L1 of the numbers that are known, and of axes, over the number of rows.
 at::Tensor CodeLoss(const at::Tensor& codes, const at::Tensor& truth, const at::Tensor& known,
                     const DetectionWeights& weights) {
   const at::Tensor code_weights =
       at::tensor(at::ArrayRef<double>(weights.code), truth.options().requires_grad(false));
   const auto rows = static_cast<double>(std::max<int64_t>(1, codes.size(0)));
-  return ((codes - truth).abs() * known * code_weights).sum() * (weights.boxes / rows);
+  const at::Tensor numbers = ((codes - truth).abs() * known * code_weights).sum();
+  const at::Tensor axes = (AxesOf(codes) - AxesOf(truth)).abs().sum();
+  return (numbers + weights.axis * axes) * (weights.boxes / rows);
 }
 
 Parts LossOf(const HeadOutputs& outputs, const Pairs& pairs, const Targets& targets,
@@ -158,6 +170,19 @@ at::Tensor BoxLoss(const at::Tensor& codes, const at::Tensor& boxes,
   const at::Tensor truth = EncodeBoxes(boxes).to(codes.detach().options());
   const at::Tensor known = truth.isnan().logical_not().to(codes.scalar_type());
   return CodeLoss(codes, truth.nan_to_num(0), known, weights);
+}
+
+at::Tensor PixelLoss(const at::Tensor& logits, const at::Tensor& labels,
+                     const at::Tensor& objects) {
+  const at::Tensor logs = at::log_softmax(logits, 1);
+  const auto mean = [&](const at::Tensor& others) {
+    const at::Tensor some = labels.masked_fill(others, -1);
+    const auto known = static_cast<double>(some.ge(0).sum().item<int64_t>());
+    return at::nll_loss2d(logs, some.to(logits.device()), {}, at::Reduction::Sum,
+                          /*ignore_index=*/-1) /
+           std::max(known, 1.0);
+  };
+  return mean(objects) + mean(objects.logical_not());
 }
 
 DetectionTruth TruthInRange(const DetectionTruth& truth, const BevGrid& grid) {

@@ -5,14 +5,16 @@
 //   classes     focal loss (Lin et al., ICCV 2017), over all queries
 //   boxes       L1 of codes (box_code.h) with a weight for each number, velocities that are NaN
 //   left
-//               out
+//               out; and L1 of sine and cosine of twice the yaw, whatever the length of what was
+//               said. Where fronts cannot be told from backs, L1 of sine and cosine is the same
+//               anywhere between the two: it teaches no axis, only this does
 //   attributes  cross-entropy among the attributes of the box's class; boxes without a known one,
 //   or
 //               with one that their class has not, are left out
 //
 // Each is divided by the number of true boxes (attributes: of those that count; denoising: of the
-// positive queries), at least 1, and summed over layers. Weights are CMT's but for that of
-// attributes, which is ours.
+// positive queries), at least 1, and summed over layers. Weights are CMT's but for those
+// of attributes and axes, which are ours.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -45,6 +47,10 @@ struct DetectionLossOptions {
 // What `codes` [B,10] (box_code.h) lack of boxes [B,9], row by row: the boxes' part of the loss.
 at::Tensor BoxLoss(const at::Tensor& codes, const at::Tensor& boxes,
                    const DetectionWeights& weights);
+
+// What pixels are: cross-entropy of logits [C,K,h,w] against labels [C,h,w] i64, those that are not
+// -1. Its mean over objects ([C,h,w] bool), which are few, plus its mean over the rest; 0 without.
+at::Tensor PixelLoss(const at::Tensor& logits, const at::Tensor& labels, const at::Tensor& objects);
 
 struct DetectionLoss {
   at::Tensor total;  // scalar, differentiable

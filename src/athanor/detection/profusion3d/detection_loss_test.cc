@@ -62,6 +62,12 @@ TEST(DetectionLoss, BoxesAloneAreTheMeanOfTheirWeightedDistances) {
   codes[1][0] += 3;   // centre x, which weighs 2
   codes[4][8] -= 10;  // velocity, which weighs 0.2
   EXPECT_NEAR(BoxLoss(codes, truth.boxes, {}).item<double>(), 0.25 * (2 * 3 + 0.2 * 10) / 5, 1e-5);
+  // A box the other way round has the right axis, however short its vector.
+  const double before = BoxLoss(codes, truth.boxes, {}).item<double>();
+  codes[2].slice(0, 6, 8) *= -0.5;
+  const double yaw = truth.boxes[2][6].item<double>();
+  EXPECT_NEAR(BoxLoss(codes, truth.boxes, {}).item<double>(),
+              before + 0.25 * 1.5 * (std::abs(std::sin(yaw)) + std::abs(std::cos(yaw))) / 5, 1e-5);
   EXPECT_EQ(BoxLoss(codes.slice(0, 0, 0), truth.boxes.slice(0, 0, 0), {}).item<double>(), 0);
 }
 
@@ -112,7 +118,14 @@ TEST(DetectionLoss, IsWhatItsPartsSay) {
     }
   }
   EXPECT_NEAR(loss.classes, 2 * classes, 1e-9);
-  EXPECT_NEAR(loss.boxes, 0.25 * 0.1 * (2 + 2 + 6), 1e-6);
+  const auto axis = [&](double shift) {
+    const double s = code[6].item<double>() + shift, c = code[7].item<double>() + shift;
+    return std::array<double, 2>{(c * c - s * s) / (s * s + c * c), 2 * s * c / (s * s + c * c)};
+  };
+  EXPECT_NEAR(loss.boxes,
+              0.25 * (0.1 * (2 + 2 + 6) + std::abs(axis(0.1)[0] - axis(0)[0]) +
+                      std::abs(axis(0.1)[1] - axis(0)[1])),
+              1e-6);
   const auto said = layer.queries.attributes.accessor<double, 2>();
   const double sum = std::exp(said[1][0]) + std::exp(said[1][1]) + std::exp(said[1][2]);
   EXPECT_NEAR(loss.attributes, -0.2 * (said[1][2] - std::log(sum)), 1e-9);
@@ -156,6 +169,24 @@ TEST(DetectionLoss, TakesAnyNumberOfBoxes) {
   EXPECT_TRUE(at::equal(near.labels, at::tensor({0, 8, 0}, at::kLong)));
   EXPECT_EQ(near.boxes.size(0), 3);
   EXPECT_TRUE(at::equal(near.attributes, at::tensor({5, 2, -1}, at::kLong)));
+}
+
+TEST(PixelLoss, IsTheMeanOfObjectsAndThatOfTheRest) {
+  const at::Tensor logits = at::randn({2, 5, 3, 4}).requires_grad_();
+  at::Tensor labels = at::full({2, 3, 4}, -1, at::kLong);
+  at::Tensor objects = at::zeros({2, 3, 4}, at::kBool);
+  EXPECT_EQ(PixelLoss(logits, labels, objects).item<float>(), 0);
+  labels[0][1][2] = 4, labels[1][2][3] = 0, labels[1][0][1] = 2;
+  objects[1][0][1] = true;
+  const auto entropy = [&](int64_t c, int64_t i, int64_t j, int64_t label) {
+    const at::Tensor at = logits[c].select(1, i).select(1, j);
+    return at.exp().sum().log().item<float>() - at[label].item<float>();
+  };
+  const at::Tensor loss = PixelLoss(logits, labels, objects);
+  EXPECT_NEAR(loss.item<float>(),
+              (entropy(0, 1, 2, 4) + entropy(1, 2, 3, 0)) / 2 + entropy(1, 0, 1, 2), 1e-5);
+  loss.backward();
+  EXPECT_EQ(logits.grad().ne(0).sum().item<int64_t>(), 15);
 }
 
 TEST(DetectionLoss, SaysWhereNumbersAreNotFinite) {

@@ -92,6 +92,26 @@ at::Tensor At(const at::Tensor& map, const DetectorPass& pass) {
   return pass.bfloat16 ? map.to(at::kBFloat16) : map;
 }
 
+// Of points [N,3], the label of the box that holds them, the last one of several;
+// kNumDetectionClasses for none.
+at::Tensor LabelsAt(const at::Tensor& points, const at::Tensor& boxes, const at::Tensor& labels) {
+  at::Tensor found = at::full({points.size(0)}, kNumDetectionClasses, at::kLong);
+  for (int64_t b = 0; b < boxes.size(0); ++b) {
+    const at::Tensor box = boxes[b];
+    const at::Tensor at = points - box.slice(0, 0, 3);
+    const at::Tensor c = box[6].cos(), s = box[6].sin();
+    const at::Tensor in_box =
+        at::stack({c * at.select(1, 0) + s * at.select(1, 1),
+                   c * at.select(1, 1) - s * at.select(1, 0), at.select(1, 2)},
+                  1)
+            .abs()
+            .le(box.slice(0, 3, 6) / 2)
+            .all(1);
+    found.masked_fill_(in_box, labels[b].item<int64_t>());
+  }
+  return found;
+}
+
 bool HasAnyCamera(const DetectionSample& sample) {
   return sample.has_camera.defined() && sample.has_camera.numel() > 0 &&
          sample.has_camera.any().item<bool>();
@@ -108,7 +128,10 @@ Detector::Detector(const DetectorOptions& options, uint64_t seed, const c10::Dev
       scope_{&parameters_, seed, ""},
       lidar_(scope_ / "lidar", grid_, LidarOptions(options)),
       camera_(scope_ / "camera", CameraOptions(options)),
+      depth_hidden_(scope_ / "depth_hidden", options.width + 3, options.width),
       depth_(scope_ / "depth", options.width, options.depths, {.kernel = 1, .norm = false}),
+      pixel_class_(scope_ / "pixel_class", options.width, kNumDetectionClasses + 1,
+                   {.kernel = 1, .norm = false}),
       context_(scope_ / "context", options.width, options.lift_width, {.kernel = 1}),
       fold_(scope_ / "fold", options.lift_width * options.slices, options.width),
       fuse_bev_(scope_ / "fuse_bev", FusionOptions(options)),
@@ -121,6 +144,7 @@ Detector::Detector(const DetectorOptions& options, uint64_t seed, const c10::Dev
                 options.queries, " proposals, the number of queries, found ", options.proposals);
   if (options.proposals > 0) {
     heat_.emplace(scope_ / "heat", options.width);
+    camera_heat_.emplace(scope_ / "camera_heat", options.width);
     place_ = Linear(scope_ / "proposal_place", options.width, options.width);
     name_ = Linear(scope_ / "proposal_class", kNumDetectionClasses, options.width, false);
     box_ = Mlp(scope_ / "proposal_box", {options.width, options.width, kBoxCode});
@@ -142,12 +166,37 @@ CameraRig Detector::RigOf(const DetectionSample& sample) const {
           options_.image_width_px};
 }
 
+PvGrid Detector::PvGridOf() const {
+  return {options_.image_height_px / camera_.stride(), options_.image_width_px / camera_.stride(),
+          camera_.stride()};
+}
+
+DepthBins Detector::BinsOf(const DetectionSample& sample) const {
+  return {bins_.first_m * sample.world_scale, bins_.step_m * sample.world_scale, bins_.count};
+}
+
+PixelTruth Detector::PixelTruthOf(const DetectionSample& sample) const {
+  const at::Tensor& points = sample.depth_points.defined() ? sample.depth_points : sample.points;
+  const NearestPoints nearest = FindNearestPoints(RigOf(sample), PvGridOf(), points);
+  const DepthBins bins = BinsOf(sample);
+  const at::Tensor depths = ((nearest.depth - bins.first_m) / bins.step_m).floor().to(at::kLong);
+  PixelTruth truth;
+  truth.depths = depths.masked_fill(nearest.index.lt(0) | depths.lt(0) | depths.ge(bins.count), -1);
+  truth.classes = nearest.index.clone();
+  const at::Tensor index = nearest.index.flatten();
+  const at::Tensor pixels = index.ge(0).nonzero().flatten();
+  const at::Tensor x = points.slice(1, 0, 3).index_select(0, index.index_select(0, pixels));
+  truth.classes.view({-1}).index_put_({pixels}, LabelsAt(x, sample.boxes, sample.labels));
+  return truth;
+}
+
 ViewMaps Detector::Encode(const DetectionSample& sample, const DetectorPass& pass) const {
   CheckSample(sample);
-  const bool with_lidar = options_.use_lidar && sample.has_lidar;
+  const bool with_lidar = options_.use_lidar && sample.has_lidar && !pass.cameras_alone;
   const bool with_cameras = options_.use_cameras && HasAnyCamera(sample);
   StageClock clock(times_, device());
   at::Tensor lidar_bev, lidar_pv, camera_pv, camera_bev;
+  ViewMaps maps;
   if (with_lidar) {
     const LidarVoxels voxels = lidar_.Voxelize(sample.points);
     clock.Add(&DetectorTimes::voxels);
@@ -160,14 +209,24 @@ ViewMaps Detector::Encode(const DetectionSample& sample, const DetectorPass& pas
         camera_.Forward(sample.images.to(device()), pass.training, pass.bfloat16, pass.dropout);
     clock.Add(&DetectorTimes::cameras);
     const CameraRig rig = RigOf(sample);
-    const PvGrid pv = {camera_pv.size(2), camera_pv.size(3), camera_.stride()};
-    const at::Tensor depth = at::softmax(depth_.Forward(camera_pv, pass.training), 1);
+    const PvGrid pv = PvGridOf();
+    const at::Tensor hidden = at::relu(depth_hidden_.Forward(
+        at::cat({camera_pv, ViewRays(rig, pv).to(device())}, 1), pass.training));
+    maps.pixel_depth = depth_.Forward(hidden, pass.training);
     const at::Tensor context = at::relu(context_.Forward(camera_pv, pass.training));
-    const LiftPlan plan = MakeLiftPlan(rig, pv, bins_, grid_, options_.slices).To(device());
-    const at::Tensor lifted = LiftToBev(context, depth, plan);
+    const LiftPlan plan =
+        MakeLiftPlan(rig, pv, BinsOf(sample), grid_, options_.slices).To(device());
+    const at::Tensor lifted = LiftToBev(context, at::softmax(maps.pixel_depth, 1), plan);
     camera_bev = at::relu(fold_.Forward(At(lifted.unsqueeze(0), pass), pass.training))
                      .squeeze(0)
                      .to(at::kFloat);
+    if (pass.training) {
+      maps.pixel_classes = pixel_class_.Forward(camera_pv, pass.training);
+      if (camera_heat_) {
+        maps.camera_heat =
+            camera_heat_->Forward(At(camera_bev, pass), pass.training).to(at::kFloat);
+      }
+    }
     if (with_lidar && fuse_pv_) {
       const OccupiedColumns occupied =
           FindOccupiedColumns(sample.points, grid_, options_.voxel_height_m);
@@ -175,7 +234,7 @@ ViewMaps Detector::Encode(const DetectionSample& sample, const DetectorPass& pas
     }
     clock.Add(&DetectorTimes::mappings);
   }
-  ViewMaps maps;
+  if (pass.cameras_alone) return maps;
   if (with_lidar || with_cameras)
     maps.bev = fuse_bev_.Forward(lidar_bev, camera_bev, pass.training, pass.bfloat16);
   if (with_cameras) {
@@ -190,6 +249,9 @@ DetectorOutputs Detector::Forward(const DetectionSample& sample, const DetectorP
   const ViewMaps maps = Encode(sample, pass);
   StageClock clock(times_, device());
   DetectorOutputs outputs;
+  outputs.pixel_depth = maps.pixel_depth, outputs.pixel_classes = maps.pixel_classes;
+  outputs.camera_heat = maps.camera_heat;
+  if (pass.cameras_alone) return outputs;
   DecoderInputs inputs;
   inputs.bev = maps.bev;
   if (maps.bev.defined() && options_.bev_pool > 1) {

@@ -30,6 +30,8 @@ namespace athanor {
 struct DetectorPass {
   bool training = false;  // batch statistics, which the running ones follow
   bool bfloat16 = false;  // networks of the cameras and of the voxels compute in bfloat16
+  // No more than what teaches cameras by themselves (ViewMaps): no LiDAR, no fusion, no queries.
+  bool cameras_alone = false;
   DenoisingQueries denoising;
   at::Generator* dropout = nullptr;  // of the decoder, and of paths; null: nothing is dropped
   // Places [T,3] in 0..1 of the grid's range, and classes [T] i64, for which proposals are to say
@@ -41,12 +43,23 @@ struct DetectorPass {
 struct ViewMaps {
   at::Tensor bev;  // [width,rows,columns]
   at::Tensor pv;   // [C,width,h,w]
+  // What teaches the cameras by themselves: of the pixels of `pv`, logits of their bins of depth
+  // [C,depths,h,w], and in training of what they show [C,classes+1,h,w], the last nothing of
+  // these; HeatHead of what cameras alone say [classes,rows,columns].
+  at::Tensor pixel_depth, pixel_classes, camera_heat;
 };
 
 struct DetectorOutputs {
   std::vector<LayerOutputs> layers;  // of the decoder, the final ones last
   at::Tensor heat;            // [classes,rows,columns], logits of HeatHead; undefined without it
   at::Tensor proposal_codes;  // [T,10] (box_code.h) for the pass's places; undefined without `heat`
+  at::Tensor pixel_depth, pixel_classes, camera_heat;  // ViewMaps', undefined without cameras
+};
+
+// [C,h,w] i64 each, -1 where no point is.
+struct PixelTruth {
+  at::Tensor depths;   // bins of depth, -1 also beyond them
+  at::Tensor classes;  // into kDetectionClasses; kNumDetectionClasses: none of these
 };
 
 // Seconds of the stages of passes, added up.
@@ -78,6 +91,8 @@ class Detector {
   // the options'.
   ViewMaps Encode(const DetectionSample& sample, const DetectorPass& pass) const;
   DetectorOutputs Forward(const DetectionSample& sample, const DetectorPass& pass) const;
+  // What the pixels of ViewMaps show, as far as the nearest LiDAR point there says.
+  PixelTruth PixelTruthOf(const DetectionSample& sample) const;
   // The objects of a sample, best first. Without gradients.
   std::vector<Detection> Detect(const DetectionSample& sample, const PredictionOptions& options,
                                 bool bfloat16 = false) const;
@@ -98,6 +113,8 @@ class Detector {
 
  private:
   CameraRig RigOf(const DetectionSample& sample) const;
+  PvGrid PvGridOf() const;
+  DepthBins BinsOf(const DetectionSample& sample) const;
   void CheckSample(const DetectionSample& sample) const;
 
   DetectorOptions options_;
@@ -107,11 +124,13 @@ class Detector {
   LayerScope scope_;
   LidarEncoder lidar_;
   CameraEncoder camera_;
-  Convolution2d depth_, context_;  // of camera maps: logits of depths, what goes to the BEV
-  Convolution2d fold_;             // of the lifted volume, its height folded into channels
+  // Of camera maps: how far their pixels are, seen together with ViewRays; what goes to the BEV.
+  Convolution2d depth_hidden_, depth_, context_;
+  Convolution2d pixel_class_;  // and what they show: in training
+  Convolution2d fold_;         // of the lifted volume, its height folded into channels
   IntraInterFusion fuse_bev_;
   std::optional<IntraInterFusion> fuse_pv_;
-  std::optional<HeatHead> heat_;
+  std::optional<HeatHead> heat_, camera_heat_;
   Linear place_, name_;  // what a proposal holds: of the map where it is, and of its class
   Mlp box_;              // its box, from this, which the decoder's heads then change
   QueryDecoder decoder_;

@@ -88,9 +88,13 @@ TEST(Detector, AllOfItLearnsAndTheLossFalls) {
   for (int step = 0; step < 12; ++step) {
     const DetectorOutputs outputs = detector.Forward(sample, pass);
     const at::Tensor proposals = BoxLoss(outputs.proposal_codes, truth.boxes, {});
-    const at::Tensor loss = ComputeDetectionLoss(outputs.layers, {}, truth, {}).total +
-                            HeatLoss(outputs.heat, truth.boxes, truth.labels, detector.grid()) +
-                            proposals;
+    const PixelTruth pixels = detector.PixelTruthOf(sample);
+    const at::Tensor loss =
+        ComputeDetectionLoss(outputs.layers, {}, truth, {}).total +
+        HeatLoss(outputs.heat, truth.boxes, truth.labels, detector.grid()) +
+        HeatLoss(outputs.camera_heat, truth.boxes, truth.labels, detector.grid()) +
+        PixelLoss(outputs.pixel_classes, pixels.classes, pixels.classes.ne(kNumDetectionClasses)) +
+        proposals;
     (step == 0 ? first_proposals : last_proposals) = proposals.item<double>();
     loss.backward();
     if (step == 0) {
@@ -106,6 +110,49 @@ TEST(Detector, AllOfItLearnsAndTheLossFalls) {
   }
   EXPECT_LT(last, 0.8 * first);
   EXPECT_LT(last_proposals, 0.8 * first_proposals);
+}
+
+// What pixels show is learned from the LiDAR, also where it is not to be seen, and whatever size
+// augmentation gives the world.
+TEST(Detector, LearnsWhatPixelsShow) {
+  Detector detector(SmallDetector(), 4);
+  DetectionSample sample = MakeSample();
+  const PixelTruth truth = detector.PixelTruthOf(sample);
+  EXPECT_GT(truth.depths.ge(0).sum().item<int64_t>(), 50);
+  EXPECT_LT(truth.depths.max().item<int64_t>(), SmallDetector().depths);
+  // The car is ahead, 3 to 7 m away (bins of 2 m from 1 m on), the pedestrian behind.
+  const at::Tensor car = truth.classes.eq(0), person = truth.classes.eq(8);
+  EXPECT_GT(car[0].sum().item<int64_t>(), 0);
+  EXPECT_EQ(car[1].sum().item<int64_t>(), 0);
+  EXPECT_EQ(person[0].sum().item<int64_t>(), 0);
+  EXPECT_GE(truth.depths.masked_select(car).min().item<int64_t>(), 0);
+  EXPECT_LE(truth.depths.masked_select(car).max().item<int64_t>(), 3);
+  sample.depth_points = sample.points;
+  sample.points = at::empty({0, kPointColumns}), sample.has_lidar = false;
+  EXPECT_TRUE(detector.PixelTruthOf(sample).depths.equal(truth.depths));
+  EXPECT_TRUE(detector.PixelTruthOf(sample).classes.equal(truth.classes));
+  DetectionSample larger = sample;
+  larger.world_scale = 2;
+  larger.depth_points = sample.depth_points.clone();
+  larger.depth_points.slice(1, 0, 3) *= 2;
+  EXPECT_TRUE(detector.PixelTruthOf(larger).depths.equal(truth.depths));
+
+  AdamW adam(&detector.parameters(), {});
+  DetectorPass pass;
+  pass.training = true;
+  double first = 0, last = 0;
+  for (int step = 0; step < 20; ++step) {
+    const ViewMaps maps = detector.Encode(sample, pass);
+    const at::Tensor all = at::ones_like(car);
+    const at::Tensor loss = PixelLoss(maps.pixel_depth, truth.depths, all) +
+                            PixelLoss(maps.pixel_classes, truth.classes, all);
+    loss.backward();
+    adam.Step(5e-3);
+    last = loss.item<double>();
+    if (step == 0) first = last;
+  }
+  EXPECT_NEAR(first, std::log(8.0) + std::log(12.0), 2);
+  EXPECT_LT(last, 0.6 * first);
 }
 
 // Where the heat map sees two classes in one cell, two queries begin, each for one of them.
@@ -145,6 +192,9 @@ TEST(Detector, LearnsAndDetectsTheSameOnAnotherDevice) {
       loss = loss + HeatLoss(outputs.heat, truth.boxes, truth.labels, detector.grid()) +
              BoxLoss(outputs.proposal_codes, truth.boxes, {});
     }
+    const PixelTruth pixels = detector.PixelTruthOf(sample);
+    loss = loss + PixelLoss(outputs.pixel_depth, pixels.depths, pixels.depths.ge(0)) +
+           PixelLoss(outputs.pixel_classes, pixels.classes, pixels.classes.ge(0));
     EXPECT_EQ(loss.device(), device);
     loss.backward();
     Result result = {loss.item<double>(), {}, {}};
@@ -176,7 +226,7 @@ TEST(Detector, LearnsAndDetectsTheSameOnAnotherDevice) {
       }
       EXPECT_LT(std::sqrt(difference / length), bfloat16 ? 0.05 : 1e-3);
       ASSERT_EQ(there.found.size(), here.found.size());
-      EXPECT_NEAR(there.found[0].score, here.found[0].score, 0.01);
+      EXPECT_NEAR(there.found[0].score, here.found[0].score, bfloat16 ? 0.03 : 0.01);
     }
   }
 }

@@ -40,6 +40,7 @@ constexpr const char *kKind = "detect train", *kBank = "objects.bank",
 TrainingSampleOptions SamplesOf(const DetectTrainOptions& o) {
   TrainingSampleOptions samples;
   samples.frame = SampleOptionsOf(o.model);
+  samples.frame.with_points |= o.camera_weight > 0;  // they say what pixels show
   samples.sampler = {.seed = static_cast<uint64_t>(o.seed), .is_balanced = o.balanced};
   samples.augmentation = o.augmentation;
   if (!o.augment) {
@@ -49,6 +50,7 @@ TrainingSampleOptions SamplesOf(const DetectTrainOptions& o) {
     samples.augmentation.drop_points = given.drop_points;
     samples.augmentation.drop_camera = given.drop_camera;
   }
+  if (o.cameras_alone) samples.augmentation.drop_pictures = samples.augmentation.drop_points = 0;
   // A network of one sensor never sees an empty sample.
   if (!o.model.use_cameras) samples.augmentation.drop_points = 0;
   if (!o.model.use_lidar) samples.augmentation.drop_pictures = 0;
@@ -86,6 +88,7 @@ std::shared_ptr<const ObjectBank> BankOf(const Logs& logs, const DetectTrainOpti
 // What a step did, means over its samples.
 struct StepReport {
   double loss = 0, classes = 0, boxes = 0, attributes = 0, denoising = 0, heat = 0, proposals = 0;
+  double pixel_depths = 0, pixel_classes = 0, camera_heat = 0;  // without their weight
   double gradient_norm = 0, rate = 0;
   double wait_s = 0, seconds = 0;  // for samples; in all
 };
@@ -171,6 +174,7 @@ void Trainer::Learn(const DetectionSample& sample, int64_t index, StepReport* re
       TruthInRange({sample.boxes, sample.labels, sample.attributes}, detector_.grid());
   DetectorPass pass;
   pass.training = true, pass.bfloat16 = options_.bfloat16;
+  pass.cameras_alone = options_.cameras_alone;
   pass.denoising = MakeDenoisingQueries(truth.boxes, detector_.grid(),
                                         {.groups = options_.denoising_groups}, &random);
   if (detector_.options().proposals > 0) {
@@ -187,8 +191,12 @@ void Trainer::Learn(const DetectionSample& sample, int64_t index, StepReport* re
   at::Generator generator = at::detail::createCPUGenerator(seed);
   if (options_.dropout) pass.dropout = &generator;
   const DetectorOutputs outputs = detector_.Forward(sample, pass);
-  const DetectionLoss loss = ComputeDetectionLoss(outputs.layers, pass.denoising, truth, {});
-  at::Tensor total = loss.total;
+  DetectionLoss loss;
+  at::Tensor total = at::zeros({}, at::device(detector_.device()));
+  if (!options_.cameras_alone) {
+    loss = ComputeDetectionLoss(outputs.layers, pass.denoising, truth, {});
+    total = loss.total;
+  }
   if (outputs.heat.defined()) {
     const at::Tensor heat = HeatLoss(outputs.heat, truth.boxes, truth.labels, detector_.grid());
     total = total + options_.heat_weight * heat;
@@ -196,6 +204,22 @@ void Trainer::Learn(const DetectionSample& sample, int64_t index, StepReport* re
     const at::Tensor boxes = BoxLoss(outputs.proposal_codes, truth.boxes, {});
     total = total + options_.proposal_weight * boxes;
     report->proposals += options_.proposal_weight * boxes.item<double>() / options_.batch;
+  }
+  if (outputs.pixel_depth.defined() && options_.camera_weight > 0) {
+    const PixelTruth pixels = detector_.PixelTruthOf(sample);
+    const at::Tensor objects = pixels.classes.ge(0) & pixels.classes.lt(kNumDetectionClasses);
+    const at::Tensor depths = PixelLoss(outputs.pixel_depth, pixels.depths, objects);
+    const at::Tensor classes = PixelLoss(outputs.pixel_classes, pixels.classes, objects);
+    report->pixel_depths += depths.item<double>() / options_.batch;
+    report->pixel_classes += classes.item<double>() / options_.batch;
+    at::Tensor cameras = depths + classes;
+    if (outputs.camera_heat.defined()) {
+      const at::Tensor heat =
+          HeatLoss(outputs.camera_heat, truth.boxes, truth.labels, detector_.grid());
+      report->camera_heat += heat.item<double>() / options_.batch;
+      cameras = cameras + heat;
+    }
+    total = total + options_.camera_weight * cameras;
   }
   const double value = total.item<double>();
   ATHANOR_CHECK(std::isfinite(value), "training: the loss of sample ", sample.id, " at step ",
@@ -402,6 +426,9 @@ DetectTrainResult TrainDetector(const std::vector<fs::path>& datasets,
                 {"denoising", report.denoising},
                 {"heat", report.heat},
                 {"proposals", report.proposals},
+                {"pixel_depths", report.pixel_depths},
+                {"pixel_classes", report.pixel_classes},
+                {"camera_heat", report.camera_heat},
                 {"gradient_norm", report.gradient_norm},
                 {"rate", report.rate},
                 {"seconds", report.seconds},
@@ -453,6 +480,12 @@ OptionList Describe(DetectTrainOptions& o) {
   list.Add("heat-weight", &o.heat_weight, "of the heat map's loss", {.min = 0, .max = 1000});
   list.Add("proposal-weight", &o.proposal_weight,
            "of the boxes that proposals say at the true places", {.min = 0, .max = 1000});
+  list.Add("camera-weight", &o.camera_weight,
+           "of what teaches cameras by themselves: depths and classes of pixels, a heat map",
+           {.min = 0, .max = 1000});
+  list.Add(
+      "cameras-alone", &o.cameras_alone,
+      "teaches cameras by themselves and nothing else, for --start-from; several times faster");
   list.Add("denoising-groups", &o.denoising_groups,
            "of true boxes, moved a little, that queries are to find back", {.min = 0, .max = 100});
   list.Add("share", &o.share, "of the frames that is trained on", {.min = 0.001, .max = 1});

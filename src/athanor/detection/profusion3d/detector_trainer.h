@@ -28,6 +28,11 @@ struct DetectTrainOptions {
   // Beside the loss of the queries: of the heat map, which decides where they begin, and of the
   // boxes that proposals would say at the true places.
   double heat_weight = 4, proposal_weight = 1;
+  // Of what teaches cameras by themselves: how far pixels are and what they show, as the LiDAR's
+  // points say (as in BEVDepth, Li et al., AAAI 2023), and a heat map of cameras alone. Boxes alone
+  // take many more samples to teach a camera distance.
+  double camera_weight = 5;
+  bool cameras_alone = false;  // nothing else: a start for start_from, at a sixth of the work
   int denoising_groups = 2;
 
   double share = 1;           // of the frames

@@ -109,7 +109,10 @@ at::Tensor IntraInterFusion::Forward(const at::Tensor& intra, const at::Tensor& 
         .expand({like.size(0), like.size(2), like.size(3), options_.width})
         .contiguous();
   };
-  const at::Tensor x = take(intra, missing_intra_), other = take(inter, missing_inter_);
+  const at::Tensor other = take(inter, missing_inter_);
+  // What asks is otherwise the same everywhere.
+  const at::Tensor x = intra.defined() ? take(intra, missing_intra_)
+                                       : other + missing_intra_.to(other.scalar_type());
   const auto finish = [&](const at::Tensor& map) { return single ? map.squeeze(0) : map; };
   if (options_.variant == FusionVariant::kConcat) {
     return finish(at::relu(out_.Forward(ChannelsFirst(at::cat({x, other}, -1)), training)));

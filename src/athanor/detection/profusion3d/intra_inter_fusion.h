@@ -67,7 +67,8 @@ class IntraInterFusion {
 
   int64_t out_width() const;
   // intra, inter: [C,H,W], or [B,C,H,W] as the cameras' maps are; float32 or bfloat16. One of the
-  // two may be undefined: a learned vector then stands at each of its pixels. Returns
+  // two may be undefined. A learned vector then stands at each pixel of inter; intra is inter plus
+  // such a vector, for what asks would else be the same everywhere. Returns
   // [out_width,H,W] or [B,out_width,H,W], channels last in memory; maps that lie so are read
   // without a copy. `training`: batch normalisation by these very maps.
   // Throws Error for other shapes, and when both are undefined.

@@ -139,7 +139,7 @@ TEST(IntraInterFusion, MissingMapsAreLearnedVectors) {
     EXPECT_TRUE(at::allclose(fusion.Forward(map, {}, false),
                              fusion.Forward(map, learned("missing_inter"), false)));
     EXPECT_TRUE(at::allclose(fusion.Forward({}, map, false),
-                             fusion.Forward(learned("missing_intra"), map, false)));
+                             fusion.Forward(map + learned("missing_intra"), map, false)));
   }
 }
 

@@ -34,6 +34,7 @@ struct DetectionWeights {
   double focal_alpha = 0.25, focal_gamma = 2;
   // Of the numbers of box_code.h.
   std::array<double, kBoxCode> code = {2, 2, 1, 1, 1, 1, 1, 1, 0.2, 0.2};
+  double axis = 1;  // ours, in the loss alone (detection_loss.h)
 };
 
 // [B,Q] f32: what it costs that a query stands for a box. Classes: the focal loss (Lin et al., ICCV

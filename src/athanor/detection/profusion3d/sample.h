@@ -32,6 +32,11 @@ struct DetectionSample {
   at::Tensor intrinsics;
   at::Tensor has_camera;  // [C] u8: 0 for a missing one
   bool has_lidar = true;
+  // Points that say how far the pictures' pixels are, in training: the LiDAR's also where it has
+  // been taken away. Columns as in `points`; undefined: those.
+  at::Tensor depth_points;
+  // Augmentation has made the world so many times as large as the pictures show it.
+  float world_scale = 1;
 
   // Truth; empty when it is not known.
   at::Tensor

@@ -118,6 +118,40 @@ class Lattice {
   int64_t rows_, columns_, levels_;
 };
 
+struct FeaturePixel {
+  int64_t index;  // row * width + column
+  float depth_m;
+};
+
+// Where a camera sees points of the ego frame.
+class Projection {
+ public:
+  Projection(const Pinhole& camera, const CameraRig& rig, const PvGrid& pv)
+      : matrix_(camera.intrinsics * camera.camera_from_ego.rotation.toRotationMatrix()),
+        shift_(camera.intrinsics * camera.camera_from_ego.translation),
+        height_(static_cast<double>(rig.image_height_px)),
+        width_(static_cast<double>(rig.image_width_px)),
+        pv_(pv) {}
+  // None behind the camera, nearer than kNearestM, beside the image, or for what is not finite.
+  std::optional<FeaturePixel> PixelOf(const Eigen::Vector3d& point) const {
+    // The last row of the intrinsics is 0 0 1, so that z is the depth.
+    const Eigen::Vector3d at = matrix_ * point + shift_;
+    if (!(at[2] >= kNearestM)) return std::nullopt;
+    const double u = at[0] / at[2], v = at[1] / at[2];
+    if (!(u >= 0 && v >= 0 && u < width_ && v < height_)) return std::nullopt;
+    const auto row = static_cast<int64_t>(v / pv_.stride_px);
+    const auto column = static_cast<int64_t>(u / pv_.stride_px);
+    if (row >= pv_.height || column >= pv_.width) return std::nullopt;
+    return FeaturePixel{row * pv_.width + column, static_cast<float>(at[2])};
+  }
+
+ private:
+  Eigen::Matrix3d matrix_;
+  Eigen::Vector3d shift_;
+  double height_, width_;
+  PvGrid pv_;
+};
+
 double HeightOf(const BevGrid& grid) { return double{grid.range_m[5]} - grid.range_m[2]; }
 
 }  // namespace
@@ -168,6 +202,33 @@ LiftPlan MakeLiftPlan(const CameraRig& rig, const PvGrid& pv, const DepthBins& b
 at::Tensor LiftToBev(const at::Tensor& features, const at::Tensor& depth, const LiftPlan& plan) {
   const at::Tensor cells = BevPool(features, depth, plan.links);
   return cells.view({plan.rows, plan.columns, plan.slices * cells.size(1)}).permute({2, 0, 1});
+}
+
+at::Tensor ViewRays(const CameraRig& rig, const PvGrid& pv) {
+  const auto cameras = ReadCameras(rig, pv);
+  at::Tensor rays = at::zeros({std::ssize(cameras), 3, pv.height, pv.width});
+  const int64_t pixels = pv.height * pv.width;
+  for (int64_t c = 0; c < std::ssize(cameras); ++c) {
+    if (!cameras[c].has_value()) continue;
+    const Eigen::Matrix3d& k = cameras[c]->intrinsics;
+    const Eigen::Matrix3d from_pixel = k.inverse();
+    // The last row of the rotation from the camera to the ego frame.
+    const Eigen::Vector3d up =
+        cameras[c]->camera_from_ego.rotation.toRotationMatrix() * Eigen::Vector3d::UnitZ();
+    auto* sine = rays.data_ptr<float>() + c * 3 * pixels;
+    auto* cosine = sine + pixels;
+    auto* view = cosine + pixels;
+    const auto width = static_cast<float>(static_cast<double>(rig.image_width_px) / k(0, 0));
+    for (int64_t i = 0; i < pixels; ++i) {
+      const double u = (static_cast<double>(i % pv.width) + 0.5) * pv.stride_px;
+      const double v = (static_cast<double>(i / pv.width) + 0.5) * pv.stride_px;
+      const Eigen::Vector3d ray = (from_pixel * Eigen::Vector3d(u, v, 1)).normalized();
+      sine[i] = static_cast<float>(up.dot(ray));
+      cosine[i] = static_cast<float>(ray.z());
+      view[i] = width;
+    }
+  }
+  return rays;
 }
 
 OccupiedColumns FindOccupiedColumns(const at::Tensor& points, const BevGrid& grid, float z_step_m) {
@@ -227,25 +288,13 @@ PvPlan MakePvPlan(const CameraRig& rig, const PvGrid& pv, const BevGrid& grid,
   ParallelFor(count, 1, [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c) {
       if (!cameras[c].has_value()) continue;
-      const Pinhole& camera = *cameras[c];
-      const Eigen::Matrix3d turn = camera.camera_from_ego.rotation.toRotationMatrix();
-      const Eigen::Matrix3d pixel_from_ego = camera.intrinsics * turn;
-      const Eigen::Vector3d shift = camera.intrinsics * camera.camera_from_ego.translation;
+      const Projection projection(*cameras[c], rig, pv);
       int32_t* winners = table.data_ptr<int32_t>() + c * pv.height * pv.width;
       float* depths = plan.depth.data_ptr<float>() + c * pv.height * pv.width;
       for (int64_t i = 0; i < voxels; ++i) {
-        // The last row of the intrinsics is 0 0 1, so that z is the depth.
-        const Eigen::Vector3d at = pixel_from_ego * centers[i] + shift;
-        if (!(at[2] >= kNearestM)) continue;
-        const double u = at[0] / at[2], v = at[1] / at[2];
-        const bool inside = u >= 0 && v >= 0 && u < static_cast<double>(rig.image_width_px) &&
-                            v < static_cast<double>(rig.image_height_px);
-        if (!inside) continue;
-        const auto row = static_cast<int64_t>(v / pv.stride_px);
-        const auto column = static_cast<int64_t>(u / pv.stride_px);
-        if (row >= pv.height || column >= pv.width) continue;
-        const int64_t pixel = row * pv.width + column;
-        const auto depth = static_cast<float>(at[2]);
+        const std::optional<FeaturePixel> seen = projection.PixelOf(centers[i]);
+        if (!seen) continue;
+        const auto [pixel, depth] = *seen;
         const bool nearer = winners[pixel] < 0 || depth < depths[pixel] ||
                             (depth == depths[pixel] && cells[i] < winners[pixel]);
         if (!nearer) continue;
@@ -256,6 +305,33 @@ PvPlan MakePvPlan(const CameraRig& rig, const PvGrid& pv, const BevGrid& grid,
   });
   plan.links = MakeBevLinks(table, lattice.cells());
   return plan;
+}
+
+NearestPoints FindNearestPoints(const CameraRig& rig, const PvGrid& pv, const at::Tensor& points) {
+  const auto cameras = ReadCameras(rig, pv);
+  const at::Tensor dense = points.defined() ? points.contiguous() : points;
+  CheckTensor(dense, "points", at::kFloat, at::kCPU, {-1, -1});
+  const int64_t count = dense.size(0), stride = dense.size(1);
+  ATHANOR_CHECK(stride >= 3, "points: expected x, y and z in each row, found ", dense.sizes());
+  const NearestPoints nearest = {
+      at::full({std::ssize(cameras), pv.height, pv.width}, -1, at::kLong),
+      at::zeros({std::ssize(cameras), pv.height, pv.width})};
+  for (int64_t c = 0; c < std::ssize(cameras); ++c) {
+    if (!cameras[c].has_value()) continue;
+    const Projection projection(*cameras[c], rig, pv);
+    const int64_t first = c * pv.height * pv.width;
+    auto* index = nearest.index.data_ptr<int64_t>() + first;
+    auto* depths = nearest.depth.data_ptr<float>() + first;
+    const float* x = dense.data_ptr<float>();
+    for (int64_t n = 0; n < count; ++n, x += stride) {
+      const std::optional<FeaturePixel> seen = projection.PixelOf({x[0], x[1], x[2]});
+      if (!seen) continue;
+      const auto [pixel, depth] = *seen;
+      if (index[pixel] >= 0 && depths[pixel] <= depth) continue;
+      index[pixel] = n, depths[pixel] = depth;
+    }
+  }
+  return nearest;
 }
 
 at::Tensor ProjectToPv(const at::Tensor& bev, const PvPlan& plan) {

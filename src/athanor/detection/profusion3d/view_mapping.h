@@ -44,6 +44,11 @@ struct DepthBins {
   int64_t count = 58;
 };
 
+// What a camera's geometry says about the depths of its feature pixels, [C,3,h,w] f32: sine of the
+// ray's angle above the horizon of the ego frame, cosine of its angle to the optical axis, and
+// image width over focal length. Zeros for a missing camera. Throws Error as MakeLiftPlan does.
+at::Tensor ViewRays(const CameraRig& cameras, const PvGrid& pv);
+
 // ---- Camera PV -> BEV: lift-splat (Philion & Fidler 2020) with interval pooling (BEVFusion, Liu
 // et al. 2023).
 
@@ -96,6 +101,15 @@ struct PvPlan {
 // beside the image is left out. Throws Error as MakeLiftPlan does, and for cells off the grid.
 PvPlan MakePvPlan(const CameraRig& cameras, const PvGrid& pv, const BevGrid& grid,
                   const OccupiedColumns& occupied);
+
+// The nearest of `points` (as for FindOccupiedColumns, of any range) in each feature pixel.
+struct NearestPoints {
+  at::Tensor index;  // [C,h,w] i64, -1 = no point there; of equally near ones the first
+  at::Tensor depth;  // [C,h,w] f32, metres along z of the camera; 0 = no point there
+};
+// Throws Error as MakePvPlan does.
+NearestPoints FindNearestPoints(const CameraRig& cameras, const PvGrid& pv,
+                                const at::Tensor& points);
 
 // bev [F,rows,columns] f32 or bf16, read without a copy where its channels lie together, to
 // [C,F,h,w] of the same type, channels-last: each pixel has the feature of its cell, or zeros.

@@ -306,6 +306,53 @@ TEST(ProjectToPv, OfEquallyNearCellsTheLowerStays) {
   }
 }
 
+TEST(NearestPoints, AreThoseOfASearchOverAllPoints) {
+  CameraRig rig = Rig({0, 2.1, -1.4});
+  rig.has_camera = at::tensor({1, 0, 1}, at::kByte);
+  at::manual_seed(8);
+  at::Tensor points = at::randn({3000, 5}) * at::tensor({12, 12, 1, 1, 1});
+  points[5][1] = std::numeric_limits<float>::quiet_NaN();
+  const NearestPoints nearest = FindNearestPoints(rig, kPv, points);
+  at::Tensor expected = at::zeros({3, kPv.height, kPv.width});
+  at::Tensor index = at::full({3, kPv.height, kPv.width}, -1, at::kLong);
+  for (const int c : {0, 2}) {
+    const at::Tensor x =
+        at::matmul(points.slice(1, 0, 3).to(at::kDouble),
+                   rig.camera_from_ego[c].slice(0, 0, 3).slice(1, 0, 3).to(at::kDouble).t()) +
+        rig.camera_from_ego[c].slice(0, 0, 3).select(1, 3).to(at::kDouble);
+    const at::Tensor seen = at::matmul(x, rig.intrinsics[c].to(at::kDouble).t());
+    for (int64_t n = 0; n < points.size(0); ++n) {
+      const double depth = seen[n][2].item<double>();
+      const double u = seen[n][0].item<double>() / depth, v = seen[n][1].item<double>() / depth;
+      if (!(depth > 0.1 && u >= 0 && v >= 0 && u < kImageWidth && v < kImageHeight)) continue;
+      at::Tensor cell = expected[c][static_cast<int64_t>(v / 8)][static_cast<int64_t>(u / 8)];
+      if (cell.item<float>() != 0 && depth >= cell.item<float>()) continue;
+      cell.fill_(depth);
+      index[c][static_cast<int64_t>(v / 8)][static_cast<int64_t>(u / 8)] = n;
+    }
+  }
+  EXPECT_TRUE(at::allclose(nearest.depth, expected, 1e-5));
+  EXPECT_TRUE(nearest.index.equal(index));
+  EXPECT_GT(expected.gt(0).sum().item<int64_t>(), 50);
+  EXPECT_EQ(expected[1].gt(0).sum().item<int64_t>(), 0);
+}
+
+// A ray that meets the ground h below the camera does so at a depth of h cosine / -sine.
+TEST(ViewRays, SayHowFarTheGroundIs) {
+  const CameraRig rig = Rig({0.4});
+  const at::Tensor rays = ViewRays(rig, kPv);
+  const Mat t = Matrix(rig.camera_from_ego[0]), k = Matrix(rig.intrinsics[0]);
+  const double height = 1.2 + 0.004;
+  for (int64_t i = 5; i < kPv.height; ++i) {
+    for (int64_t j = 0; j < kPv.width; ++j) {
+      const double sine = rays[0][0][i][j].item<double>(), cosine = rays[0][1][i][j].item<double>();
+      const double depth = height * cosine / -sine;
+      EXPECT_NEAR(Unproject(t, k, 8 * (j + 0.5), 8 * (i + 0.5), depth)[2], 0, 1e-4);
+    }
+  }
+  EXPECT_FLOAT_EQ(rays[0][2][3][4].item<float>(), kImageWidth / kFocal);
+}
+
 TEST(OccupiedColumns, EveryNonEmptyVoxelOnce) {
   const BevGrid grid = SmallGrid();
   const float nan = std::numeric_limits<float>::quiet_NaN();
