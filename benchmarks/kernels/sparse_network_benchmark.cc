@@ -1,6 +1,7 @@
 // MinkUNet34A, 3 channels to 20, on the cloud of sparse_conv_benchmark.cc: voxels, kernel maps and
-// the forward pass. With `--dump FILE` first, also writes weights, input and output, for
-// benchmarks/peers/minkowski_unet.py to run MinkowskiEngine on the same.
+// the forward pass; forward and backward of a training step. With `--dump FILE` first, writes
+// weights, input, output and gradients instead, for benchmarks/peers/minkowski_unet.py to run
+// MinkowskiEngine on the same.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
@@ -52,9 +53,37 @@ BENCHMARK(BM_MinkUNet34A)
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
 
+// What a training step sums up to, less the optimiser: normalisation by this very cloud, and each
+// output weighed by a number of its own.
+at::Tensor TrainingLoss(const SparseTensor& input, const at::Tensor& weights,
+                        ConvPrecision precision) {
+  for (const auto& [name, tensor] : Network().Parameters()) tensor.set_requires_grad(true);
+  return (Network().Forward(input, /*training=*/true, precision) * weights).sum() /
+         static_cast<double>(weights.size(0));
+}
+
+at::Tensor LossWeights(int64_t voxels) {
+  at::manual_seed(4);
+  return at::randn({voxels, kClasses});
+}
+
+void BM_MinkUNet34ATraining(benchmark::State& state) {
+  const auto precision = state.range(0) != 0 ? ConvPrecision::kBfloat16 : ConvPrecision::kFloat32;
+  const VoxelSet voxels = LidarVoxels(false);
+  const at::Tensor features = Features(voxels.size()), weights = LossWeights(voxels.size());
+  for (auto _ : state) {
+    TrainingLoss({std::make_shared<VoxelGrid>(voxels), features}, weights, precision).backward();
+  }
+}
+BENCHMARK(BM_MinkUNet34ATraining)->Arg(0)->Arg(1)->UseRealTime()->Unit(benchmark::kMillisecond);
+
 void Dump(const char* path) {
   const auto grid = std::make_shared<VoxelGrid>(LidarVoxels(false));
   const SparseTensor input = {grid, Features(grid->size())};
+  // First, as it moves the running statistics.
+  const at::Tensor weights = LossWeights(grid->size());
+  TrainingLoss(input, weights, ConvPrecision::kFloat32).backward();
+  const at::NoGradGuard no_grad;
   SafeTensors content = Network().ToSafeTensors();
   const at::Tensor cells = at::empty({grid->size(), 4}, at::kInt);
   for (int64_t i = 0; i < grid->size(); ++i) {
@@ -67,6 +96,10 @@ void Dump(const char* path) {
     content.tensors.emplace_back(
         precision == ConvPrecision::kFloat32 ? "output" : "output_bfloat16",
         MinkUNetPredictor(Network(), precision).Predict(input));
+  }
+  content.tensors.emplace_back("loss_weights", weights);
+  for (const auto& [name, tensor] : Network().Parameters()) {
+    if (tensor.grad().defined()) content.tensors.emplace_back("gradient." + name, tensor.grad());
   }
   WriteSafeTensors(path, content);
 }

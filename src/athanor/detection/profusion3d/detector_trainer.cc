@@ -357,6 +357,8 @@ DetectTrainResult TrainDetector(const std::vector<fs::path>& datasets,
                                 const std::vector<fs::path>& scored_on, const fs::path& out,
                                 const DetectTrainOptions& options, bool resume,
                                 const std::function<bool()>& stop) {
+  ATHANOR_CHECK(!options.cameras_alone || (options.model.use_cameras && options.camera_weight > 0),
+                "training: expected cameras, and a camera-weight above 0, to teach cameras alone");
   const TrainingRun run(out);
   const Json about = AboutRun(datasets, scored_on);
   if (resume) {

@@ -121,6 +121,30 @@ TEST(DetectorTrainer, FindsWhatItWasTrainedOn) {
               HasSubstr("expected weights of a detector"));
 }
 
+TEST(DetectorTrainer, TeachesCamerasAlone) {
+  DetectTrainOptions options = SmallTraining();
+  options.cameras_alone = true;
+  options.average = 0;
+  const fs::path folder = TestFolder("cameras");
+  const auto result = TrainDetector({Town()}, {}, folder / "run", options, false);
+  const SafeTensors trained = ReadSafeTensors(result.weights);
+  const Detector before(options.model, 0);
+  int changed = 0, kept = 0;
+  for (const auto& [name, tensor] : before.parameters().trained()) {
+    const bool is_of_cameras = name.starts_with("camera") || name.starts_with("pixel") ||
+                               name.starts_with("depth") || name.starts_with("context") ||
+                               name.starts_with("fold");
+    const bool same = trained.Get(name, "trained").equal(tensor);
+    EXPECT_NE(same, is_of_cameras) << name;
+    ++(same ? kept : changed);
+  }
+  EXPECT_GT(changed, 20);
+  EXPECT_GT(kept, 20);
+  options.camera_weight = 0;
+  EXPECT_THAT(ErrorOf([&] { TrainDetector({Town()}, {}, folder / "none", options, false); }),
+              HasSubstr("to teach cameras alone"));
+}
+
 TEST(DetectorTrainer, PresetsLoad) {
   std::set<std::string> seen;
   for (const char* name : {"nano", "tiny", "small", "paper"}) {
