@@ -268,7 +268,7 @@ struct VectorIndex::Graph {
       hnsw = std::make_unique<hnswlib::HierarchicalNSW<float>>(
           &space, std::max<size_t>(nodes, 64), options.links, options.build_width, options.seed);
     } else if (nodes > hnsw->max_elements_) {
-      hnsw->resizeIndex(std::max(nodes, hnsw->max_elements_ + hnsw->max_elements_ / 2));
+      hnsw->resizeIndex(std::max(nodes, hnsw->max_elements_ + hnsw->max_elements_ / 4));
     }
   }
 };
@@ -362,8 +362,7 @@ int64_t VectorIndex::AddMissing(int64_t limit) {
   for (int64_t begin = first; begin < end;) {
     const int64_t stop = std::min(end, begin + kBatch);
     const auto lock = graph_->Own();
-    graph_->MakeRoom(static_cast<size_t>(std::max(stop, std::min(end, begin + (1 << 20)))),
-                     options_);
+    graph_->MakeRoom(static_cast<size_t>(end), options_);
     auto& hnsw = *graph_->hnsw;
     const auto add = [&](int64_t row) {
       const auto number = static_cast<uint32_t>(row);

@@ -2,10 +2,10 @@
 // Yashunin 2018, built by hnswlib) over the rows where they lie in the table, an exact scan, and a
 // planner that takes the cheaper one and says which.
 //
-// The graph holds row numbers, not vectors: 4 (2 links + 2) + 8 bytes a row and what hnswlib keeps
-// (58 bytes a row: measured with 16 links, 230 bytes a row in all). It is walked by a traversal of
-// our own, which fetches the rows of a whole list of neighbours ahead, takes filters into the walk,
-// and never throws for too few results.
+// The graph holds row numbers, not vectors: with 16 links about 205 bytes a row, links (144), upper
+// levels (5) and what hnswlib keeps beside them. 10 M rows of 256-d: 2.1 GB beside 5.3 GB of f16 or
+// 2.8 GB of i8. It is walked by a traversal of our own, which fetches the rows of a whole list of
+// neighbours ahead, takes filters into the walk, and never throws for too few results.
 //
 // The planner. Unit of cost: a row scored in a scan.
 //   scan   passing rows + all rows * (0.01 for a bitmap, 0.3 for a predicate)

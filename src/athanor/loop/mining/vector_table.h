@@ -8,7 +8,7 @@
 //
 // Bytes per row (see kernels/vector_distance.h): 16 for id and check, and at 256-d 1024 as f32, 512
 // as f16, 260 as i8; 1/8 for the bitmap. In memory beside the mapping: 6 to 12 for finding ids.
-// 10 M x 256-d as f16: 5.3 GB; the graph of vector_index.h adds 2.3 GB.
+// 10 M x 256-d as f16: 5.3 GB; the graph of vector_index.h adds 2.1 GB.
 #pragma once
 
 #include <atomic>
@@ -81,7 +81,7 @@ class VectorTable {
   int64_t Append(std::span<const int64_t> ids, std::span<const float> vectors);
   // Deletes; how many of the ids were there. Durable when it returns.
   int64_t Remove(std::span<const int64_t> ids);
-  // Sees what another process has appended since. False when there was nothing.
+  // Sees what another process has appended since; no thread may read meanwhile. False: nothing.
   bool Refresh();
 
   // Reads all rows and throws for the first whose bytes are not those that were appended.
