@@ -10,7 +10,7 @@
 // The planner. Unit of cost: a row scored in a scan.
 //   scan   passing rows + all rows * (0.01 for a bitmap, 0.3 for a predicate)
 //   graph  width / share of rows that pass * distances per step (counted as searches go, 20 at
-//          first) * 2.5 (a row somewhere in memory against the next one: vector_benchmark)
+//          first) * 2.5 (a row met on a walk against the next one of a scan: 1.8 to 4.2 measured)
 // A scan is exact. What a walk is expected to find was measured on the index itself
 // (MeasureRecall), by width; unmeasured it is NaN, "unknown".
 #pragma once
