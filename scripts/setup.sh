@@ -13,7 +13,7 @@ declare -A groups=(
            libopenblas0-pthread libeigen3-dev libhwy-dev nlohmann-json3-dev libcli11-dev
            libtomlplusplus-dev libspdlog-dev libfmt-dev libnanoflann-dev libzstd-dev zlib1g-dev
            liblz4-dev libflatbuffers-dev flatbuffers-compiler
-           libjpeg-dev libpng-dev libsqlite3-dev libgtest-dev libgmock-dev libbenchmark-dev
+           libjpeg-dev libpng-dev libsqlite3-dev libhnswlib-dev libgtest-dev libgmock-dev libbenchmark-dev
            libexpat1-dev libembree-dev libcurl4-openssl-dev libutf8proc-dev sumo colmap wordnet-base"
   [lint]="clang-format-14"
   [fuzz]="clang libclang-rt-dev libomp-dev"
