@@ -10,6 +10,7 @@
 #include "athanor/base/parallel.h"
 #include "athanor/cli/commands.h"
 #include "athanor/cli/options_cli.h"
+#include "athanor/lake/lake.h"
 
 namespace athanor {
 namespace {
@@ -57,6 +58,14 @@ const Command kCommands[] = {
      SetUpLogView},
     {"log", "corrupt", "Write a nuScenes data set with its sensors corrupted: fog, snow, losses",
      SetUpLogCorrupt},
+    {"lake", "ingest", "Take driving logs into a lake; what is there already adds nothing",
+     SetUpLakeIngest},
+    {"lake", "info", "Say what is in a lake", SetUpLakeInfo},
+    {"lake", "verify", "Read all of a lake, and check every byte against its checksum",
+     SetUpLakeVerify},
+    {"lake", "remove", "Take clips out of a lake", SetUpLakeRemove},
+    {"lake", "gc", "Give back the room of what was removed", SetUpLakeGc},
+    {"lake", "export", "Write clips of a lake as a nuScenes data set", SetUpLakeExport},
     {"detect", "eval", "Score detections on a benchmark, as its official tool does",
      SetUpDetectEval},
     {"detect", "train", "Train the LiDAR-camera detector on driving logs", SetUpDetectTrain},
@@ -86,6 +95,7 @@ const std::map<std::string, std::string> kGroupHelp = {
     {"detect", "3D object detection"},
     {"edit", "Changes to Gaussian scenes; the result is a scene like any other"},
     {"eval", "What scores mean"},
+    {"lake", "Where clips live: a catalog and packed shards; reads as a driving log everywhere"},
     {"log", "Driving logs of the public formats"},
     {"models", "Networks of others: 2D teachers, text encoders, masks"},
     {"scene", "Photographs to 3D Gaussian scenes, and what to do with them"},
@@ -164,6 +174,7 @@ int Run(int argc, char** argv) {
   SetLogLevel(levels.at(log_level));
   SetNumThreads(threads);
   at::set_num_threads(NumThreads());
+  RegisterLakes();
   return actions.at(chosen)();
 }
 

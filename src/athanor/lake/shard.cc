@@ -413,8 +413,7 @@ ShardReader::ShardReader(const fs::path& path)
     : path_(path), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
   if (descriptor_ < 0) FailWithReason(path, 0, "cannot open the shard");
   try {
-    const std::string fault = CheckFileHeader(descriptor_, path);
-    ATHANOR_CHECK(fault.empty(), fault);
+    CheckFileHeader(descriptor_, path);  // damage there does not keep whole blocks from being read
   } catch (...) {
     ::close(descriptor_);
     throw;
@@ -490,7 +489,9 @@ ShardScan ScanShard(const fs::path& path, int64_t begin, int64_t end,
   if (!fault.empty()) {
     scan.faults.insert(scan.faults.begin(), {0, std::min(kShardStart, size), fault});
   }
-  if (end > size) {
+  if (end > size && !scan.faults.empty() && scan.faults.back().end == size) {
+    scan.faults.back().end = end;  // one line for one loss
+  } else if (end > size) {
     scan.faults.push_back(
         {size, end, StrCat(path.string(), ": byte ", size, ": cut off: expected ", end, " bytes")});
   }

@@ -72,7 +72,7 @@ class ShardWriter {
 // Reads blocks. Thread-safe.
 class ShardReader {
  public:
-  // Throws Error for what is no shard, or one of a newer program.
+  // Throws Error for a shard of a newer program.
   explicit ShardReader(const std::filesystem::path& path);
   ~ShardReader();
   ShardReader(const ShardReader&) = delete;

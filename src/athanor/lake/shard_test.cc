@@ -143,7 +143,8 @@ TEST(ShardTest, ReadingChecksWhatItReads) {
   EXPECT_THAT(ErrorOf([&] { reader.Read(wrong); }), HasSubstr("the file ends at byte"));
   EXPECT_THAT(ErrorOf([&] { reader.ReadIndex(); }), HasSubstr("expected the seal"));
   WriteFile(folder / "text", "no shard, but text of some length");
-  EXPECT_THAT(ErrorOf([&] { ShardReader(folder / "text"); }),
+  EXPECT_THAT(ScanShard(folder / "text").faults[0].message, HasSubstr("first 16 bytes of a shard"));
+  EXPECT_THAT(ErrorOf([&] { ShardWriter::Continue(folder / "text", 16); }),
               HasSubstr("first 16 bytes of a shard"));
   EXPECT_THAT(ErrorOf([&] { ShardReader(folder / "none"); }), HasSubstr("No such file"));
 }
