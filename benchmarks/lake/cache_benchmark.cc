@@ -1,20 +1,23 @@
 // Random frames of about 60 KB out of shards on a store of 20 ms and 50 MB/s per connection:
 // without a cache, through a cold and a warm one, and with the order known beforehand.
 //
-//   cache_benchmark [FRAMES [BLOCK_KIB]]    default: 600 frames, blocks of 1024 KiB
+//   cache_benchmark [FRAMES [BLOCK_KIB]]    default: 600 frames, of 4 times as many that are
+//   stored,
+//                                           in blocks of 1024 KiB
 //
 // Prints frames per second, and how often that is what the store alone gives. Every frame is
 // compared with the one that was made.
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "athanor/base/error.h"
@@ -27,6 +30,7 @@
 namespace athanor {
 namespace {
 
+constexpr int kStoredPerRead = 4;
 constexpr double kLatency_s = 0.02, kRate_bytes_per_s = 50e6;
 
 // Bytes of a frame, as they can be made again anywhere.
@@ -66,20 +70,21 @@ void Run(int frames, int64_t block_bytes) {
   const std::filesystem::path folder =
       std::filesystem::temp_directory_path() / StrCat("cache_benchmark.", ::getpid());
   std::filesystem::create_directories(folder / "store");
-  const std::vector<ReadRequest> places = MakeShards(folder / "store", frames);
+  const std::vector<ReadRequest> places = MakeShards(folder / "store", kStoredPerRead * frames);
   const auto slow = std::make_shared<ThrottledStore>(
       std::make_shared<DirectoryStore>(folder / "store"), kLatency_s, kRate_bytes_per_s);
   std::vector<size_t> order(places.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::iota(order.begin(), order.end(), size_t{0});
   Random random(2);
   for (size_t i = order.size(); i > 1; --i) {
     std::swap(order[i - 1], order[random.Below(static_cast<uint32_t>(i))]);
   }
+  order.resize(static_cast<size_t>(frames));
   std::vector<ReadRequest> requests;
   for (const size_t frame : order) requests.push_back(places[frame]);
 
-  std::printf("%d frames, %.1f MB, blocks of %lld KiB\n", frames,
-              static_cast<double>(places.size()) * 0.06, static_cast<long long>(block_bytes >> 10));
+  std::printf("%d frames of %zu, blocks of %lld KiB\n", frames, places.size(),
+              static_cast<long long>(block_bytes >> 10));
   // The time of the reads alone: what they give is compared afterwards.
   const auto measure = [&](const ObjectStore& store) {
     std::vector<std::string> got(order.size());
@@ -95,40 +100,44 @@ void Run(int frames, int64_t block_bytes) {
     }
     return seconds;
   };
-  const double alone_s = measure(*slow);
-  const auto report = [&](const char* name, double seconds, const CacheCounters& counters) {
-    std::printf(
-        "%-28s %10.1f frames/s %8.1f x  memory %lld disk %lld store %lld requests %lld\n", name,
-        static_cast<double>(frames) / seconds, alone_s / seconds,
-        static_cast<long long>(counters.memory.hits), static_cast<long long>(counters.disk.hits),
-        static_cast<long long>(counters.store.hits), static_cast<long long>(counters.requests));
+  double alone_s = 0;
+  // Counters are those of the cache since it was opened.
+  const auto report = [&](const std::string& name, const ObjectStore& store) {
+    const double seconds = measure(store);
+    if (alone_s == 0) alone_s = seconds;
+    std::printf("%-26s %9.1f frames/s %8.1f x", name.c_str(), frames / seconds, alone_s / seconds);
+    if (const auto* cache = dynamic_cast<const BlockCache*>(&store)) {
+      const CacheCounters counters = cache->counters();
+      std::printf("   hits: memory %lld, disk %lld; store: %.1f MB in %lld requests",
+                  static_cast<long long>(counters.memory.hits),
+                  static_cast<long long>(counters.disk.hits),
+                  static_cast<double>(counters.store.bytes) * 1e-6,
+                  static_cast<long long>(counters.requests));
+    }
+    std::printf("\n");
     std::fflush(stdout);
   };
-  report("store alone", alone_s, {});
+  report("store alone", *slow);
 
   BlockCacheOptions options;
   options.block_bytes = block_bytes;
   options.folder = folder / "cache";
   {
     const BlockCache cache(slow, options);
-    report("cold", measure(cache), cache.counters());
-    report("warm memory", measure(cache), cache.counters());
+    report("cold", cache);
+    report("warm memory", cache);
   }
   {
-    options.memory_bytes = 4 * block_bytes;  // next to nothing
-    const BlockCache cache(slow, options);
-    report("warm disk", measure(cache), cache.counters());
-    options.memory_bytes = BlockCacheOptions().memory_bytes;
+    BlockCacheOptions little = options;
+    little.memory_bytes = 4 * block_bytes;
+    const BlockCache cache(slow, little);
+    report("warm disk", cache);
   }
   options.folder.clear();
   for (const int threads : {4, 16}) {
     const auto cache = std::make_shared<BlockCache>(slow, options);
-    double seconds = 0;
-    {
-      const ReadAhead ahead(cache, requests, {threads});
-      seconds = measure(*cache);
-    }
-    report(StrCat("known order, ", threads, " threads").c_str(), seconds, cache->counters());
+    const ReadAhead ahead(cache, requests, {threads});
+    report(StrCat("known order, ", threads, " threads"), *cache);
   }
   std::filesystem::remove_all(folder);
 }

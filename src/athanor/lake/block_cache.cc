@@ -137,10 +137,12 @@ int64_t BlockCache::disk_blocks() const {
   return static_cast<int64_t>(slot_of_.size());
 }
 
-std::string BlockCache::Read(const std::string& object, int64_t offset, int64_t length) const {
+std::string BlockCache::ReadVersion(const std::string& object, int64_t offset, int64_t length,
+                                    const ObjectInfo* expected) const {
   CheckObjectRange(object, offset, length);
   for (bool is_first = true;; is_first = false) {
     const ObjectPointer known = Known(object, offset + length);
+    CheckVersion(expected, known->info, object);
     ATHANOR_CHECK(offset <= known->info.size_bytes && length <= known->info.size_bytes - offset,
                   object, ": expected ", length, " bytes from byte ", offset,
                   ", found an object of ", known->info.size_bytes);
@@ -345,7 +347,7 @@ void BlockCache::FinishFromStore(const std::vector<LoadPointer>& loads) const {
   std::string bytes;
   std::exception_ptr error;
   try {
-    bytes = store_->Read(object.name, begin, length);
+    bytes = store_->ReadVersion(object.name, begin, length, &object.info);
     ATHANOR_CHECK(static_cast<int64_t>(bytes.size()) == length, object.name, ": expected ", length,
                   " bytes from byte ", begin, ", the store gave ", bytes.size());
   } catch (...) {

@@ -67,7 +67,8 @@ class BlockCache : public ObjectStore {
   BlockCache(std::shared_ptr<const ObjectStore> store, const BlockCacheOptions& options);
 
   // As the store's. Failures are the store's.
-  std::string Read(const std::string& object, int64_t offset, int64_t length) const override;
+  std::string ReadVersion(const std::string& object, int64_t offset, int64_t length,
+                          const ObjectInfo* expected) const override;
   ObjectInfo Info(const std::string& object) const override;
   std::vector<std::string> List(const std::string& prefix) const override;
 

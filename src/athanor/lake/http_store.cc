@@ -179,7 +179,8 @@ HttpStore::Answer HttpStore::Request(const std::string& object, const std::strin
   }
 }
 
-std::string HttpStore::Read(const std::string& object, int64_t offset, int64_t length) const {
+std::string HttpStore::ReadVersion(const std::string& object, int64_t offset, int64_t length,
+                                   const ObjectInfo* expected) const {
   CheckObjectRange(object, offset, length);
   if (length == 0) return {};
   Answer answer = Request(object, StrCat("bytes=", offset, "-", offset + length - 1), length);
@@ -206,7 +207,7 @@ std::string HttpStore::Read(const std::string& object, int64_t offset, int64_t l
                   "/SIZE, found \"", header, "\"");
     now.size_bytes = *size;
   }
-  seen_.Check(object, now, url);
+  CheckVersion(expected, now, url);
   return std::move(answer.body);
 }
 
@@ -218,9 +219,7 @@ ObjectInfo HttpStore::Info(const std::string& object) const {
   const auto size = ParseCount(answer.response.get_header_value("Content-Length"));
   ATHANOR_CHECK(size, Url(object), ": expected a Content-Length, found \"",
                 answer.response.get_header_value("Content-Length"), "\"");
-  const ObjectInfo info = {*size, VersionOf(answer.response)};
-  seen_.Set(object, info);
-  return info;
+  return {*size, VersionOf(answer.response)};
 }
 
 std::vector<std::string> HttpStore::List(const std::string& prefix) const {

@@ -22,16 +22,17 @@ struct HttpStoreOptions {
 // answers that are too short, and the states 408, 429, 500, 502, 503, 504. Any other answer fails
 // at once, for example 404 or a server that does not serve ranges.
 //
-// The version of an object is its ETag, else its Last-Modified, with its size: an answer of another
-// version throws ObjectChanged. List() reads BASE/index.txt, one name a line, since HTTP itself has
-// no lists. Threads have connections of their own, which are kept open.
+// The version of an object is its ETag, else its Last-Modified; without either only a change of
+// size is noticed. List() reads BASE/index.txt, one name a line, since HTTP itself has no lists.
+// Threads have connections of their own, which are kept open.
 class HttpStore : public ObjectStore {
  public:
   // "http://host:port/folder". Connects to nothing yet. Throws Error for another kind of URL.
   explicit HttpStore(const std::string& base_url, const HttpStoreOptions& options = {});
   ~HttpStore() override;
 
-  std::string Read(const std::string& object, int64_t offset, int64_t length) const override;
+  std::string ReadVersion(const std::string& object, int64_t offset, int64_t length,
+                          const ObjectInfo* expected) const override;
   ObjectInfo Info(const std::string& object) const override;
   std::vector<std::string> List(const std::string& prefix) const override;
 
@@ -50,7 +51,6 @@ class HttpStore : public ObjectStore {
   std::string origin_, folder_;  // "http://host:port" and "/folder", without a slash at the end
   HttpStoreOptions options_;
   std::unique_ptr<Connections> connections_;
-  mutable SeenVersions seen_;
   mutable std::atomic<int64_t> retries_{0};
 };
 

@@ -43,21 +43,11 @@ class OpenFile {
 
 }  // namespace
 
-void SeenVersions::Set(const std::string& object, const ObjectInfo& info) {
-  const std::lock_guard lock(mutex_);
-  seen_[object] = info;
-}
-
-void SeenVersions::Check(const std::string& object, const ObjectInfo& now,
-                         const std::string& where) {
-  const std::lock_guard lock(mutex_);
-  const auto [seen, is_first] = seen_.try_emplace(object, now);
-  if (is_first || seen->second == now) return;
-  const ObjectInfo before = seen->second;
-  seen_.erase(seen);
-  throw ObjectChanged(StrCat(where, ": changed while it was being read: expected version ",
-                             before.version, " of ", before.size_bytes, " bytes, found ",
-                             now.version, " of ", now.size_bytes));
+void CheckVersion(const ObjectInfo* expected, const ObjectInfo& found, const std::string& where) {
+  if (expected == nullptr || *expected == found) return;
+  throw ObjectChanged(StrCat(where, ": changed: expected version ", expected->version, " of ",
+                             expected->size_bytes, " bytes, found ", found.version, " of ",
+                             found.size_bytes));
 }
 
 void CheckObjectRange(const std::string& object, int64_t offset, int64_t length) {
@@ -80,14 +70,15 @@ DirectoryStore::DirectoryStore(const std::filesystem::path& folder) : folder_(fo
                 ": expected a folder of objects, found none");
 }
 
-std::string DirectoryStore::Read(const std::string& object, int64_t offset, int64_t length) const {
+std::string DirectoryStore::ReadVersion(const std::string& object, int64_t offset, int64_t length,
+                                        const ObjectInfo* expected) const {
   CheckObjectRange(object, offset, length);
   const std::filesystem::path path = folder_ / object;
   const OpenFile file(path);
   struct stat status;
   if (::fstat(file.get(), &status) != 0) FailWithReason(path, "cannot ask for its size");
   ATHANOR_CHECK(S_ISREG(status.st_mode), path.string(), ": expected a file, found a folder");
-  seen_.Check(object, InfoOf(status), path.string());
+  CheckVersion(expected, InfoOf(status), path.string());
   ATHANOR_CHECK(offset <= status.st_size && length <= status.st_size - offset, path.string(),
                 ": expected ", length, " bytes from byte ", offset, ", found a file of ",
                 status.st_size);
@@ -111,9 +102,7 @@ ObjectInfo DirectoryStore::Info(const std::string& object) const {
   struct stat status;
   if (::stat(path.c_str(), &status) != 0) FailWithReason(path, "cannot ask for its size");
   ATHANOR_CHECK(S_ISREG(status.st_mode), path.string(), ": expected a file, found a folder");
-  const ObjectInfo info = InfoOf(status);
-  seen_.Set(object, info);
-  return info;
+  return InfoOf(status);
 }
 
 std::vector<std::string> DirectoryStore::List(const std::string& prefix) const {
@@ -143,8 +132,9 @@ void ThrottledStore::Wait(int64_t bytes) const {
       std::chrono::duration<double>(latency_s_ + static_cast<double>(bytes) / bytes_per_s_));
 }
 
-std::string ThrottledStore::Read(const std::string& object, int64_t offset, int64_t length) const {
-  std::string bytes = store_->Read(object, offset, length);
+std::string ThrottledStore::ReadVersion(const std::string& object, int64_t offset, int64_t length,
+                                        const ObjectInfo* expected) const {
+  std::string bytes = store_->ReadVersion(object, offset, length, expected);
   Wait(length);
   return bytes;
 }

@@ -4,9 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -22,8 +20,8 @@ struct ObjectInfo {
   bool operator==(const ObjectInfo&) const = default;
 };
 
-// The object is no longer the one that was first seen. Whoever keeps parts of it drops them; the
-// store has forgotten the old version, so that reading again gives the new one.
+// The object is not of the version that was expected. Whoever keeps parts of it drops them and asks
+// for Info() again.
 class ObjectChanged : public Error {
  public:
   using Error::Error;
@@ -35,9 +33,13 @@ class ObjectStore {
  public:
   virtual ~ObjectStore() = default;
 
-  // Exactly these bytes; a range that leaves the object is an Error. Throws ObjectChanged when the
-  // object is not of the version that the first Info() or Read() saw.
-  virtual std::string Read(const std::string& object, int64_t offset, int64_t length) const = 0;
+  // Exactly these bytes; a range that leaves the object is an Error. Throws ObjectChanged when
+  // `expected` is given and they would come from an object of another version or size.
+  virtual std::string ReadVersion(const std::string& object, int64_t offset, int64_t length,
+                                  const ObjectInfo* expected) const = 0;
+  std::string Read(const std::string& object, int64_t offset, int64_t length) const {
+    return ReadVersion(object, offset, length, nullptr);
+  }
   // As it is now, asked anew.
   virtual ObjectInfo Info(const std::string& object) const = 0;
   // Names that begin with `prefix`, sorted.
@@ -46,18 +48,9 @@ class ObjectStore {
   int64_t Size(const std::string& object) const { return Info(object).size_bytes; }
 };
 
-// What a store saw first of each object. Thread-safe.
-class SeenVersions {
- public:
-  // The object as it was asked for: from now on the one to expect.
-  void Set(const std::string& object, const ObjectInfo& info);
-  // Part of the object as it is now: remembers the first, throws ObjectChanged for another.
-  void Check(const std::string& object, const ObjectInfo& now, const std::string& where);
-
- private:
-  std::mutex mutex_;
-  std::map<std::string, ObjectInfo> seen_;
-};
+// Throws ObjectChanged, which begins with `where`, unless `found` is what was expected, if
+// anything.
+void CheckVersion(const ObjectInfo* expected, const ObjectInfo& found, const std::string& where);
 
 // Throws Error unless `object` is a relative path without "." or ".." or empty parts, so that no
 // name leads out of its store, and unless offset and length are not negative.
@@ -69,13 +62,13 @@ class DirectoryStore : public ObjectStore {
   // Throws Error when there is no such folder.
   explicit DirectoryStore(const std::filesystem::path& folder);
 
-  std::string Read(const std::string& object, int64_t offset, int64_t length) const override;
+  std::string ReadVersion(const std::string& object, int64_t offset, int64_t length,
+                          const ObjectInfo* expected) const override;
   ObjectInfo Info(const std::string& object) const override;
   std::vector<std::string> List(const std::string& prefix) const override;
 
  private:
   std::filesystem::path folder_;
-  mutable SeenVersions seen_;
 };
 
 // A store as slow as one far away, for tests and measurements: each call waits for `latency_s`, and
@@ -85,7 +78,8 @@ class ThrottledStore : public ObjectStore {
  public:
   ThrottledStore(std::shared_ptr<const ObjectStore> store, double latency_s, double bytes_per_s);
 
-  std::string Read(const std::string& object, int64_t offset, int64_t length) const override;
+  std::string ReadVersion(const std::string& object, int64_t offset, int64_t length,
+                          const ObjectInfo* expected) const override;
   ObjectInfo Info(const std::string& object) const override;
   std::vector<std::string> List(const std::string& prefix) const override;
 

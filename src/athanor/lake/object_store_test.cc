@@ -52,14 +52,16 @@ TEST(DirectoryStoreTest, BadReadsNameTheFile) {
   EXPECT_THAT(ErrorOf([&] { DirectoryStore(folder / "none"); }), HasSubstr("none"));
 }
 
-TEST(DirectoryStoreTest, AReplacedFileIsNoticedOnce) {
+TEST(DirectoryStoreTest, AReplacedFileIsNoticed) {
   const auto folder = TestFolder("store");
   WriteFile(folder / "a", "12345");
   const DirectoryStore store(folder);
-  EXPECT_EQ(store.Read("a", 0, 2), "12");
-  WriteFile(folder / "a", "abcdefg");
-  EXPECT_THROW(store.Read("a", 0, 2), ObjectChanged);
-  EXPECT_EQ(store.Read("a", 0, 7), "abcdefg");
+  const ObjectInfo before = store.Info("a");
+  EXPECT_EQ(store.ReadVersion("a", 0, 2, &before), "12");
+  WriteFile(folder / "a", "abcde");
+  EXPECT_THROW(store.ReadVersion("a", 0, 2, &before), ObjectChanged);
+  const ObjectInfo after = store.Info("a");
+  EXPECT_EQ(store.ReadVersion("a", 0, 5, &after), "abcde");
 }
 
 TEST(ThrottledStoreTest, GivesWhatLiesBehindIt) {
@@ -205,13 +207,17 @@ TEST(HttpStoreTest, ChangedObjectsAreNoticed) {
   });
   server.Start();
   const HttpStore store(server.Url(), Impatient());
-  EXPECT_EQ(store.Read("a", 0, 3), "012");
+  ObjectInfo info = store.Info("a");
+  EXPECT_EQ(store.ReadVersion("a", 0, 3, &info), "012");
   etag = "\"two\"";
-  EXPECT_THAT(ErrorOf([&] { store.Read("a", 0, 3); }),
+  EXPECT_THROW(store.ReadVersion("a", 0, 3, &info), ObjectChanged);
+  EXPECT_THAT(ErrorOf([&] { store.ReadVersion("a", 0, 3, &info); }),
               AllOf(HasSubstr("changed"), HasSubstr("\"one\""), HasSubstr("\"two\"")));
   EXPECT_EQ(store.Read("a", 0, 3), "012");
+  info = store.Info("a");
+  EXPECT_EQ(store.ReadVersion("a", 0, 3, &info), "012");
   content += "more";
-  EXPECT_THROW(store.Read("a", 0, 3), ObjectChanged);
+  EXPECT_THROW(store.ReadVersion("a", 0, 3, &info), ObjectChanged);
   EXPECT_EQ(store.Info("a").size_bytes, 14);
 }
 

@@ -37,12 +37,13 @@ class MemoryStore : public ObjectStore {
     return objects_.at(object).first;
   }
 
-  std::string Read(const std::string& object, int64_t offset, int64_t length) const override {
+  std::string ReadVersion(const std::string& object, int64_t offset, int64_t length,
+                          const ObjectInfo* expected) const override {
     ++reads_;
     bytes_read_ += length;
     if (on_read) on_read(object, offset, length);
     const std::lock_guard lock(mutex_);
-    seen_.Check(object, InfoLocked(object), object);
+    CheckVersion(expected, InfoLocked(object), object);
     const std::string& content = objects_.at(object).first;
     ATHANOR_CHECK(offset >= 0 && offset + length <= static_cast<int64_t>(content.size()), object,
                   ": the test's store was asked for bytes it does not have");
@@ -50,9 +51,7 @@ class MemoryStore : public ObjectStore {
   }
   ObjectInfo Info(const std::string& object) const override {
     const std::lock_guard lock(mutex_);
-    const ObjectInfo info = InfoLocked(object);
-    seen_.Set(object, info);
-    return info;
+    return InfoLocked(object);
   }
   std::vector<std::string> List(const std::string& prefix) const override {
     const std::lock_guard lock(mutex_);
@@ -75,7 +74,6 @@ class MemoryStore : public ObjectStore {
   }
 
   mutable std::mutex mutex_;
-  mutable SeenVersions seen_;
   std::map<std::string, std::pair<std::string, int>> objects_;
   mutable std::atomic<int64_t> reads_{0}, bytes_read_{0};
 };
