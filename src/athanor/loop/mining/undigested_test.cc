@@ -162,8 +162,12 @@ TEST(DigestTest, KeepsItsInvariants) {
       }
       const bool was_done = s.state == DigestState::kDigested || s.state == DigestState::kRetired;
       EXPECT_EQ(after.reopened - s.reopened, event == DigestEvent::kDisagreed && was_done);
-      if (after.state == DigestState::kDigested) EXPECT_GE(after.agreements, 2);
-      if (after.state == DigestState::kRetired) EXPECT_TRUE(was_done);
+      if (after.state == DigestState::kDigested) {
+        EXPECT_GE(after.agreements, 2);
+      }
+      if (after.state == DigestState::kRetired) {
+        EXPECT_TRUE(was_done);
+      }
       if (after.state == DigestState::kTrained && s.state != after.state) {
         EXPECT_EQ(s.state, DigestState::kQueued);
       }
