@@ -87,6 +87,7 @@ TEST(MineCommandsTest, FindTheFewFrames) {
        {"mine", "rule", lake, "--list", "-o", out("dogs2")},
        {"mine", "select", town, "--hits", out("unsure/hits.json"), out("undigested/hits.json"),
         "--budget", "3", "--window", "0", "-o", out("selected")},
+       {"mine", "similar", town, "--text", "automobile", "--boxes", all, "-o", out("words")},
        {"mine", "rule", lake, "SELECT frame FRM boxes", "-o", out("bad")},
        {"mine", "rule", lake, "DELETE FROM names", "-o", out("bad")},
        {"mine", "similar", town, "-o", out("bad")},
@@ -96,11 +97,12 @@ TEST(MineCommandsTest, FindTheFewFrames) {
   EXPECT_EQ(more[2].status, 0) << more[2].text();
   EXPECT_THAT(more[2].out, AllOf(HasSubstr("random"), HasSubstr("score")));
   EXPECT_TRUE(fs::exists(folder / "selected" / "random.json"));
-  EXPECT_THAT(LastLine(more[3].err), HasSubstr("line 1, column"));
-  EXPECT_THAT(LastLine(more[4].err), HasSubstr("only reads"));
-  EXPECT_EQ(more[5].status, 2);
-  EXPECT_THAT(LastLine(more[6].err), HasSubstr("has 3 frames"));
-  for (int i = 3; i < 7; ++i) EXPECT_NE(more[i].status, 0) << i;
+  EXPECT_THAT(more[3].out, HasSubstr("automobile is car (1.00), the detector says 0.80"));
+  EXPECT_THAT(LastLine(more[4].err), HasSubstr("line 1, column"));
+  EXPECT_THAT(LastLine(more[5].err), HasSubstr("only reads"));
+  EXPECT_EQ(more[6].status, 2);
+  EXPECT_THAT(LastLine(more[7].err), HasSubstr("has 3 frames"));
+  for (int i = 4; i < 8; ++i) EXPECT_NE(more[i].status, 0) << i;
 }
 
 }  // namespace

@@ -11,6 +11,8 @@
 #include "athanor/cli/mine_report.h"
 #include "athanor/cli/options_cli.h"
 #include "athanor/cli/semantic_pictures.h"
+#include "athanor/detection/evaluation/nuscenes_eval.h"
+#include "athanor/loop/features/class_words.h"
 #include "athanor/loop/features/teacher_vectors.h"
 #include "athanor/loop/mining/directed.h"
 #include "athanor/loop/mining/score_table.h"
@@ -102,6 +104,34 @@ MinedHit HitOfRow(const MinedData& data, const BoxSource& boxes, const FrameRef&
   return hit;
 }
 
+// Boxes of a detector by words: those of the classes that the words mean, best score first. Nothing
+// when no class does.
+std::vector<MinedHit> HitsByClass(const MinedData& data, const BoxSource& boxes,
+                                  const std::string& words) {
+  const std::vector<std::string> classes(kNuscenesClassNames.begin(), kNuscenesClassNames.end());
+  const std::vector<double> fits = FitClasses(words, classes, WordNet::Installed());
+  std::vector<MinedHit> hits;
+  if (*std::max_element(fits.begin(), fits.end()) == 0) return hits;
+  for (int l = 0; l < data.num_logs(); ++l) {
+    const std::shared_ptr<const Log> log = data.Read(l);
+    for (int f = 0; f < std::ssize(log->frames); ++f) {
+      const std::vector<SourcedBox> of_frame = boxes.Boxes(*log, f);
+      for (int b = 0; b < std::ssize(of_frame); ++b) {
+        const SourcedBox& box = of_frame[b];
+        if (box.class_index < 0 || fits[box.class_index] == 0) continue;
+        MinedHit& hit = hits.emplace_back(HitOf(data, {l, f, b}));
+        hit.boxes_in_frame = static_cast<int>(of_frame.size());
+        hit.box_in_world = box.box;
+        hit.class_name = box.class_name;
+        hit.score = box.score * fits[box.class_index];
+        hit.why = StrCat(words, " is ", box.class_name, " (", Fixed(fits[box.class_index], 2),
+                         "), the detector says ", Fixed(box.score, 2));
+      }
+    }
+  }
+  return hits;
+}
+
 }  // namespace
 
 CommandAction SetUpMineSimilar(CLI::App& app) {
@@ -109,13 +139,18 @@ CommandAction SetUpMineSimilar(CLI::App& app) {
     MineArguments mine;
     VectorArguments vectors;
     std::vector<std::string> examples, negatives;
-    std::string text, not_text, level = "box";
+    std::string text, not_text, level = "box", reader = "auto";
     std::string score = "max";
     double min_distance = 0, negative_weight = 0.5;
   };
   auto arguments = std::make_shared<Arguments>();
   AddMineArguments(app, &arguments->mine, 2);
   app.add_option("--text", arguments->text, "what to look for, in words")->type_name("WORDS");
+  app.add_option("--reader", arguments->reader,
+                 "who reads the words: the teacher, or the classes of the detector that the boxes "
+                 "are from, by WordNet; auto = classes where one fits (default: auto)")
+      ->check(CLI::IsMember({"auto", "teacher", "classes"}).description(""))
+      ->type_name("auto|teacher|classes");
   app.add_option("--example", arguments->examples,
                  "what it looks like: a box (LOG/NUMBER:BOX), with --level frame a frame "
                  "(LOG/NUMBER), or a picture of it")
@@ -152,6 +187,23 @@ CommandAction SetUpMineSimilar(CLI::App& app) {
     const MinedData data(mine.data);
     const BoxSource boxes = BoxSource::Open(arguments->vectors.boxes);
     MinedHits hits{"similar", mine.data.string(), {}, {}};
+    const bool by_class = arguments->reader == "classes";
+    if (by_class && (arguments->text.empty() || !arguments->examples.empty())) {
+      throw UsageError("mine similar: --reader classes needs --text alone");
+    }
+    if (by_class || (arguments->reader == "auto" && arguments->examples.empty() &&
+                     arguments->level == "box" && !boxes.is_annotations())) {
+      std::vector<MinedHit> found = HitsByClass(data, boxes, arguments->text);
+      ATHANOR_CHECK(!by_class || !found.empty(), boxes.name(), ": no class of these means '",
+                    arguments->text, "'");
+      if (!found.empty()) {
+        hits.about.emplace_back("reader", "classes of " + boxes.name());
+        hits.about.emplace_back("boxes", Grouped(std::ssize(found)));
+        hits.hits = BestHits(std::move(found), mine.window_us(), mine.count);
+        ReportMined(mine, data, hits);
+        return 0;
+      }
+    }
     std::unique_ptr<Teacher> teacher;
     std::optional<TeacherVectors> vectors;
     FillVectors(data, mine.out, boxes, &arguments->vectors, &teacher, &vectors, &hits);
