@@ -50,12 +50,18 @@ CREATE VIEW tags AS
   SELECT t.frame, n.name AS tag FROM tag_rows t JOIN names n ON n.id = t.tag;
 )";
 
+// Which log the frames of a clip come from, and what it held when they were taken.
+constexpr std::string_view kLogs = R"(
+CREATE TABLE logs (
+  clip INTEGER PRIMARY KEY, name TEXT NOT NULL, identity TEXT NOT NULL, UNIQUE (name, identity));
+)";
+
 int64_t Rounded(double value, double unit) { return std::llround(value * unit); }
 
 }  // namespace
 
 void MakeAttributeTables(SqliteDatabase& database) {
-  const std::array<std::string_view, 3> steps = {kSchema, kViews, kIndices};
+  const std::array<std::string_view, 4> steps = {kSchema, kViews, kIndices, kLogs};
   database.Migrate(steps);
 }
 

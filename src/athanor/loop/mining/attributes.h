@@ -6,6 +6,7 @@
 //           distance_cm (in the plane, to the ego vehicle), length_cm, width_cm, height_cm,
 //           yaw_deg, points (LiDAR; -1: not known)
 //   tags    frame, tag
+//   logs    clip, name, identity (what the log held; attribute_base.h)
 //
 // These are views that show names; below them, place, weather, daylight, class and tag are numbers.
 // Boxes lie in the order of their frames, and once more by (class, distance_cm, score_pct), so that

@@ -144,6 +144,8 @@ RuleText ReadRuleText(std::string_view sql) {
       if (word != "DISTINCT" || t == select + 1) plain = false;
     } else if (word == "LIMIT") {
       text.has_limit = true;
+    } else if (word == "ORDER") {
+      text.has_order = true;
     }
     const bool ends =
         word == "ORDER" || word == "LIMIT" || word == "WINDOW" || sql[token.begin] == ';';

@@ -23,6 +23,7 @@ struct RuleText {
   size_t statement_end = 0;  // before the semicolons and comments behind it
   size_t columns_end = 0;    // where more columns may be added: before FROM
   bool has_limit = false;    // outermost LIMIT: which rows are hits depends on the others
+  bool has_order = false;    // outermost ORDER BY
 };
 
 RuleText ReadRuleText(std::string_view sql);

@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "athanor/base/error.h"
+#include "athanor/base/parallel.h"
 #include "athanor/loop/mining/rule_text.h"
 
 namespace athanor {
@@ -17,6 +18,7 @@ namespace {
 
 constexpr int kStepsBetweenLooks = 20'000;  // of SQLite's machine: about a millisecond
 constexpr int kLargestValueBytes = 1 << 20;
+constexpr int kFewFrames = 20'000;  // fewer are read faster than threads begin
 
 double Now() {
   using Clock = std::chrono::steady_clock;
@@ -39,8 +41,8 @@ std::string PlaceOf(std::string_view sql, size_t byte) {
 }
 
 const std::set<std::string>& AttributeTables() {
-  static const std::set<std::string> tables = {"frames",     "boxes",    "tags",    "names",
-                                               "frame_rows", "box_rows", "tag_rows"};
+  static const std::set<std::string> tables = {"frames", "boxes",      "tags",     "names",
+                                               "logs",   "frame_rows", "box_rows", "tag_rows"};
   return tables;
 }
 
@@ -235,8 +237,9 @@ RuleEngine::RuleEngine(SqliteDatabase& database, const RuleBook* book, const Rul
   add("distance_m", 2, &Callbacks::Distance);
   add("within", 3, &Callbacks::Within);
   add("disagreement", 1, &Callbacks::Disagreement);
-  // What a rule sorts or collects counts as memory: it fills no disk.
-  database.Execute("PRAGMA temp_store = MEMORY");
+  // What a rule sorts or collects counts as memory: it fills no disk. Pages of the file are read
+  // where the system has them, without copies.
+  database.Execute("PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 2147418112");
   // A value of a gigabyte takes one step: the memory limit would come too late.
   sqlite3_limit(database.handle(), SQLITE_LIMIT_LENGTH, kLargestValueBytes);
 }
@@ -257,7 +260,7 @@ void RuleEngine::AddVectorSet(const std::string& name, std::shared_ptr<const Vec
   ATHANOR_CHECK(!vectors.empty() && vectors.size() % dimension == 0, "set of vectors ", name,
                 ": expected vectors of ", dimension, " components, found ", vectors.size(),
                 " numbers");
-  auto set = std::make_unique<VectorSet>();
+  auto set = std::make_shared<VectorSet>();
   set->table = std::move(table);
   for (size_t at = 0; at < vectors.size(); at += dimension) {
     std::vector<float> v(vectors.begin() + at, vectors.begin() + at + dimension);
@@ -303,19 +306,23 @@ void RuleEngine::DefineUsedRules(const Rule& rule, std::set<std::string>* open) 
     open->erase(used);
     if (defined_.contains(used) && defined_[used] == found->sql) continue;
     Rule alone = *found;
-    Prepare(alone, false);  // says what is wrong with it, with its own name
-    sqlite3_set_authorizer(database_.handle(), nullptr, nullptr);
-    const bool reads_only = database_.QueryInteger("PRAGMA query_only") != 0;
-    if (reads_only) database_.Execute("PRAGMA query_only = OFF");
-    const std::string body = found->sql.substr(0, ReadRuleText(found->sql).statement_end);
-    database_.Execute(StrCat("DROP VIEW IF EXISTS temp.\"", used, "\"; CREATE TEMP VIEW \"", used,
-                             "\" AS ", body));
-    if (reads_only) database_.Execute("PRAGMA query_only = ON");
+    Prepare(alone, Frames::kAll);  // says what is wrong with it, with its own name
+    DefineView(used, found->sql);
     defined_[used] = found->sql;
   }
 }
 
-std::unique_ptr<RuleEngine::Statement> RuleEngine::Prepare(const Rule& rule, bool only_frame) {
+void RuleEngine::DefineView(const std::string& name, const std::string& sql) {
+  sqlite3_set_authorizer(database_.handle(), nullptr, nullptr);
+  const bool reads_only = database_.QueryInteger("PRAGMA query_only") != 0;
+  if (reads_only) database_.Execute("PRAGMA query_only = OFF");
+  const std::string body = sql.substr(0, ReadRuleText(sql).statement_end);
+  database_.Execute(
+      StrCat("DROP VIEW IF EXISTS temp.\"", name, "\"; CREATE TEMP VIEW \"", name, "\" AS ", body));
+  if (reads_only) database_.Execute("PRAGMA query_only = ON");
+}
+
+std::unique_ptr<RuleEngine::Statement> RuleEngine::Prepare(const Rule& rule, Frames frames) {
   const RuleText text = ReadRuleText(rule.sql);
   const std::string title = TitleOf(rule);
   sqlite3* handle = database_.handle();
@@ -375,7 +382,7 @@ std::unique_ptr<RuleEngine::Statement> RuleEngine::Prepare(const Rule& rule, boo
   const int columns = sqlite3_column_count(plain->get());
   find_columns(plain.get(), columns);
   ATHANOR_CHECK(plain->frame_column >= 0, title, ": expected a column `frame` in what it selects");
-  ATHANOR_CHECK(!only_frame || !text.has_limit, title,
+  ATHANOR_CHECK(frames == Frames::kAll || !text.has_limit, title,
                 ": a rule with a LIMIT cannot run on a stream: its hits depend on one another");
 
   // The conditions as more columns, where they can be taken so.
@@ -394,7 +401,9 @@ std::unique_ptr<RuleEngine::Statement> RuleEngine::Prepare(const Rule& rule, boo
   }
   // A line of its own: the rule may end in a comment.
   const auto wrap = [&](const std::string& inner) {
-    return only_frame ? StrCat("SELECT * FROM (", inner, "\n) WHERE frame = ?1") : inner;
+    if (frames == Frames::kAll) return inner;
+    return StrCat("SELECT * FROM (", inner, "\n) WHERE frame ",
+                  frames == Frames::kOne ? "= ?1" : "BETWEEN ?1 AND ?2");
   };
   if (!reasons.empty()) {
     if (sqlite3_stmt* prepared = prepare(wrap(explained))) {
@@ -406,7 +415,7 @@ std::unique_ptr<RuleEngine::Statement> RuleEngine::Prepare(const Rule& rule, boo
       }
     }
   }
-  if (only_frame) {
+  if (frames != Frames::kAll) {
     sqlite3_stmt* prepared = prepare(wrap(sql));
     ATHANOR_CHECK(prepared != nullptr, title, ": ", sqlite3_errmsg(handle));
     plain = std::make_unique<Statement>(prepared);
@@ -416,10 +425,10 @@ std::unique_ptr<RuleEngine::Statement> RuleEngine::Prepare(const Rule& rule, boo
   return plain;
 }
 
-RuleResult RuleEngine::Collect(const Rule& rule, Statement& statement) {
+RuleResult RuleEngine::Collect(const Rule& rule, Statement& statement, double deadline_s) {
   RuleResult result;
   const double begin = Now();
-  deadline_s_ = begin + limits_.seconds;
+  deadline_s_ = deadline_s;
   most_memory_ = sqlite3_memory_used() + limits_.memory_bytes;
   stopped_.clear();
   sqlite3* handle = database_.handle();
@@ -475,14 +484,72 @@ RuleResult RuleEngine::Run(const Rule& rule) {
   std::set<std::string> open;
   if (!rule.name.empty()) open.insert(rule.name);
   DefineUsedRules(rule, &open);
-  return Collect(rule, *Prepare(rule, false));
+  const double begin = Now();
+  const std::unique_ptr<Statement> whole = Prepare(rule, Frames::kAll);
+  RuleResult result = NumThreads() > 1 && FallsIntoRanges(rule, *whole)
+                          ? RunRanges(rule, begin + limits_.seconds)
+                          : Collect(rule, *whole, begin + limits_.seconds);
+  result.seconds = Now() - begin;
+  return result;
+}
+
+std::string RuleEngine::FirstStep(const Statement& statement) {
+  SqliteStatement plan(database_, StrCat("EXPLAIN QUERY PLAN ", sqlite3_sql(statement.get())));
+  return plan.Step() ? std::string(plan.Text(3)) : "";
+}
+
+bool RuleEngine::FallsIntoRanges(const Rule& rule, const Statement& whole) {
+  const RuleText text = ReadRuleText(rule.sql);
+  // A plain SELECT, whose hits come in the order of frames when it reads all boxes.
+  if (text.columns_end == 0 || text.has_limit || text.has_order || disagreement_) return false;
+  const char* file = sqlite3_db_filename(database_.handle(), "main");
+  if (file == nullptr || *file == '\0' || sqlite3_get_autocommit(database_.handle()) == 0 ||
+      database_.QueryInteger(StrCat("SELECT count(*) FROM (SELECT 1 FROM frame_rows LIMIT ",
+                                    kFewFrames, ")")) < kFewFrames) {
+    return false;
+  }
+  const std::string first = FirstStep(whole);
+  return first.starts_with("SCAN") && first.find(" USING ") == std::string::npos &&
+         FirstStep(*Prepare(rule, Frames::kRange))
+             .ends_with("USING PRIMARY KEY (frame>? AND frame<?)");
+}
+
+RuleResult RuleEngine::RunRanges(const Rule& rule, double deadline_s) {
+  const int64_t first = database_.QueryInteger("SELECT min(frame) FROM frame_rows");
+  const int64_t last = database_.QueryInteger("SELECT max(frame) FROM frame_rows");
+  const int64_t ranges = 8 * NumThreads();
+  std::vector<RuleResult> parts(ranges);
+  const std::string file = sqlite3_db_filename(database_.handle(), "main");
+  ParallelChunks(ranges, [&](int64_t r) {
+    SqliteDatabase database(file, SqliteDatabase::Mode::kRead);
+    RuleEngine engine(database, nullptr, limits_);
+    for (const auto& [name, sql] : defined_) engine.DefineView(name, sql);
+    for (const auto& [name, set] : sets_) engine.sets_[name] = set;
+    const std::unique_ptr<Statement> statement = engine.Prepare(rule, Frames::kRange);
+    // In 128 bits: frames may be any numbers.
+    const auto bound = [&](int64_t i) {
+      return static_cast<int64_t>(first + static_cast<__int128>(last - first + 1) * i / ranges);
+    };
+    sqlite3_bind_int64(statement->get(), 1, bound(r));
+    sqlite3_bind_int64(statement->get(), 2, bound(r + 1) - 1);
+    parts[r] = engine.Collect(rule, *statement, deadline_s);
+  });
+  RuleResult result;
+  result.columns = parts[0].columns;
+  for (RuleResult& part : parts) {
+    result.hits.insert(result.hits.end(), std::make_move_iterator(part.hits.begin()),
+                       std::make_move_iterator(part.hits.end()));
+  }
+  ATHANOR_CHECK(std::ssize(result.hits) <= limits_.hits, TitleOf(rule), ": stopped at ",
+                limits_.hits, " hits, its limit");
+  return result;
 }
 
 void RuleEngine::Check(const Rule& rule) {
   std::set<std::string> open;
   if (!rule.name.empty()) open.insert(rule.name);
   DefineUsedRules(rule, &open);
-  Prepare(rule, false);
+  Prepare(rule, Frames::kAll);
 }
 
 RuleStream::RuleStream(const Rule& rule, const RuleBook* book, double past_s, double future_s,
@@ -498,7 +565,7 @@ RuleStream::RuleStream(const Rule& rule, const RuleBook* book, double past_s, do
   std::set<std::string> open;
   if (!rule.name.empty()) open.insert(rule.name);
   engine_.DefineUsedRules(rule, &open);
-  statement_ = engine_.Prepare(rule, true);
+  statement_ = engine_.Prepare(rule, RuleEngine::Frames::kOne);
 }
 
 RuleStream::~RuleStream() = default;
@@ -544,7 +611,7 @@ void RuleStream::Decide(int64_t until_us, std::vector<RuleHit>* hits) {
   size_t decided = 0;
   for (; decided < waiting_.size() && waiting_[decided].first <= until_us; ++decided) {
     sqlite3_bind_int64(statement_->get(), 1, waiting_[decided].second);
-    RuleResult result = engine_.Collect(rule_, *statement_);
+    RuleResult result = engine_.Collect(rule_, *statement_, Now() + engine_.limits_.seconds);
     hits->insert(hits->end(), std::make_move_iterator(result.hits.begin()),
                  std::make_move_iterator(result.hits.end()));
   }

@@ -77,8 +77,9 @@ struct RuleResult {
   double seconds = 0;
 };
 
-// Runs rules over history. Not thread-safe, and the only engine of its connection: threads open
-// databases of their own.
+// Runs rules over history. A rule for which all boxes have to be read is run on several cores, over
+// ranges of frames. Not thread-safe, and the only engine of its connection: threads open databases
+// of their own.
 class RuleEngine {
  public:
   // `database`: attribute tables; `book` may be null. Both must outlive the engine.
@@ -103,16 +104,23 @@ class RuleEngine {
   class Statement;
   struct VectorSet;
 
-  // `only_frame`: with a place for the number of a frame, whose hits alone are returned.
-  std::unique_ptr<Statement> Prepare(const Rule& rule, bool only_frame);
+  // Whose hits are returned: of all frames, of the frame ?1, of those from ?1 to ?2.
+  enum class Frames { kAll, kOne, kRange };
+  std::unique_ptr<Statement> Prepare(const Rule& rule, Frames frames);
   void DefineUsedRules(const Rule& rule, std::set<std::string>* open);
-  RuleResult Collect(const Rule& rule, Statement& statement);
+  void DefineView(const std::string& name, const std::string& sql);
+  RuleResult Collect(const Rule& rule, Statement& statement, double deadline_s);
+  // What SQLite does first.
+  std::string FirstStep(const Statement& statement);
+  // Whether ranges of frames, one behind the other, give the same hits, and each reads its share.
+  bool FallsIntoRanges(const Rule& rule, const Statement& whole);
+  RuleResult RunRanges(const Rule& rule, double deadline_s);
 
   SqliteDatabase& database_;
   const RuleBook* book_;
   RuleLimits limits_;
   std::map<std::string, std::string> defined_;  // views made of rules: name, SQL
-  std::map<std::string, std::unique_ptr<VectorSet>> sets_;
+  std::map<std::string, std::shared_ptr<const VectorSet>> sets_;
   std::function<std::optional<double>(int64_t)> disagreement_;
   // While a statement runs.
   double deadline_s_ = 0;

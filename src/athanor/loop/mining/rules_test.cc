@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "athanor/base/parallel.h"
 #include "athanor/base/random.h"
 #include "athanor/base/test_util.h"
 #include "athanor/loop/mining/rule_text.h"
@@ -27,7 +28,7 @@ std::vector<FrameAttributes> RandomFrames(int clips, int frames, uint64_t seed) 
       FrameAttributes frame;
       frame.frame = c * 1000 + f;
       frame.clip = c;
-      frame.time_us = c * 100'000'000 + f * 500'000;
+      frame.time_us = int64_t{c} * 1'000'000'000 + int64_t{f} * 500'000;
       frame.weather = random.Below(2) == 0 ? "rain" : "dry";
       frame.daylight = c % 2 == 0 ? "day" : "night";
       frame.ego_speed_mps = random.Uniform(0, 20);
@@ -132,6 +133,44 @@ TEST_F(RulesTest, SaysWhichConditionFired) {
   EXPECT_GT(with_two, 0);
   EXPECT_THAT(Run("SELECT DISTINCT frame FROM boxes WHERE class = 'dog'").hits[0].fired,
               ElementsAre("the rule as a whole"));
+}
+
+TEST(RulesOnManyCores, FindTheSameInTheSameOrder) {
+  const std::filesystem::path path = TestFolder("rules on cores") / "attributes.sqlite";
+  SqliteDatabase database(path, SqliteDatabase::Mode::kCreate);
+  SqliteDatabase rules(":memory:", SqliteDatabase::Mode::kCreate);
+  MakeAttributeTables(database);
+  {
+    AttributeWriter writer(database, true);
+    for (const FrameAttributes& frame : RandomFrames(25, 1000, 3)) writer.Add(frame);
+    writer.Commit();
+  }
+  RuleBook book(rules);
+  book.Save("west", "SELECT frame, box, x_cm FROM boxes WHERE y_cm > 1000");
+  RuleEngine engine(database, &book);
+  const int threads = NumThreads();
+  for (const char* sql :
+       {"SELECT frame, box, class FROM boxes WHERE x_cm > 4000 AND (y_cm > 4000 OR y_cm < 0)",
+        "SELECT frame, box FROM west WHERE x_cm > 4500", "SELECT frame FROM frames",
+        "SELECT frame, box FROM boxes WHERE x_cm > 4900 ORDER BY frame DESC",
+        "SELECT frame, box FROM boxes WHERE x_cm > 4900 LIMIT 3",
+        "SELECT max(frame) AS frame FROM boxes WHERE x_cm > 4000",
+        "SELECT a.frame FROM boxes a JOIN boxes b ON b.frame = a.frame WHERE a.x_cm > 4900 AND "
+        "b.x_cm < -4900"}) {
+    SetNumThreads(1);
+    const RuleResult one = engine.Run({"", 0, sql});
+    SetNumThreads(3);
+    const RuleResult three = engine.Run({"", 0, sql});
+    EXPECT_EQ(one.hits, three.hits) << sql;
+    EXPECT_EQ(one.columns, three.columns) << sql;
+    EXPECT_FALSE(one.hits.empty()) << sql;
+  }
+  const Rule all = {"", 0, "SELECT frame, box FROM boxes WHERE x_cm > -4900"};
+  EXPECT_THAT(ErrorOf([&] { RuleEngine(database, &book, {.hits = 40'000}).Run(all); }),
+              HasSubstr("stopped at 40000 hits"));
+  EXPECT_THAT(ErrorOf([&] { RuleEngine(database, &book, {.seconds = 0}).Run(all); }),
+              HasSubstr("stopped after 0 s"));
+  SetNumThreads(threads);
 }
 
 TEST_F(RulesTest, MistakesAreNamedWithTheirPlace) {
