@@ -13,8 +13,9 @@ declare -A groups=(
            libopenblas0-pthread libeigen3-dev libhwy-dev nlohmann-json3-dev libcli11-dev
            libtomlplusplus-dev libspdlog-dev libfmt-dev libnanoflann-dev libzstd-dev zlib1g-dev
            liblz4-dev libflatbuffers-dev flatbuffers-compiler
-           libjpeg-dev libpng-dev libsqlite3-dev libgtest-dev libgmock-dev libbenchmark-dev
-           libexpat1-dev libembree-dev libcurl4-openssl-dev libutf8proc-dev sumo colmap wordnet-base"
+           libjpeg-dev libpng-dev libsqlite3-dev libhnswlib-dev libgtest-dev libgmock-dev libbenchmark-dev
+           libexpat1-dev libembree-dev libcurl4-openssl-dev libcpp-httplib-dev libutf8proc-dev sumo
+           colmap wordnet-base nats-server libnats-dev"
   [lint]="clang-format-14"
   [fuzz]="clang libclang-rt-dev libomp-dev"
 )
@@ -24,6 +25,8 @@ declare -A optional=(
   [colmap]="photographs without poses cannot be imported"
   [wordnet-base]="queries know fewer words"
   [libonnxruntime-dev]="ONNX models of others cannot be run"
+  [nats-server]="queues over NATS are not tested"
+  [libnats-dev]="work is shared by processes of one machine only"
   [clang-format-14]="sources are not checked for their format"
 )
 

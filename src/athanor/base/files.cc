@@ -47,6 +47,13 @@ void WriteAll(int descriptor, std::string_view bytes, const std::filesystem::pat
 }  // namespace
 
 std::string ReadFile(const std::filesystem::path& path) {
+  std::string bytes;
+  ReadFile(path, &bytes);
+  return bytes;
+}
+
+void ReadFile(const std::filesystem::path& path, std::string* into) {
+  std::string& bytes = *into;
   const Descriptor file(path, O_RDONLY);
   if (file.get() < 0) FailWithReason(path, "cannot open for reading");
   std::error_code error;
@@ -54,8 +61,7 @@ std::string ReadFile(const std::filesystem::path& path) {
                 ": expected a file, found a folder");
   const off_t size = ::lseek(file.get(), 0, SEEK_END);
   ::lseek(file.get(), 0, SEEK_SET);
-  std::string bytes;
-  if (size > 0) bytes.resize(static_cast<size_t>(size));
+  bytes.resize(size > 0 ? static_cast<size_t>(size) : 0);
   size_t done = 0;
   while (true) {
     if (done == bytes.size()) {
@@ -76,7 +82,6 @@ std::string ReadFile(const std::filesystem::path& path) {
     done += static_cast<size_t>(got);
   }
   bytes.resize(done);
-  return bytes;
 }
 
 void WriteFile(const std::filesystem::path& path, std::string_view bytes) {
@@ -107,6 +112,14 @@ void FileWriter::Commit() {
   }
   ::close(descriptor_);
   descriptor_ = -1;
+}
+
+void PublishFile(const std::filesystem::path& from, const std::filesystem::path& path) {
+  if (::rename(from.c_str(), path.c_str()) != 0) FailWithReason(path, "cannot rename into place");
+  const Descriptor folder(path.parent_path(), O_RDONLY);
+  if (folder.get() < 0 || ::fsync(folder.get()) != 0) {
+    FailWithReason(path.parent_path(), "cannot flush to the disk");
+  }
 }
 
 void AppendFile(const std::filesystem::path& path, std::string_view bytes) {

@@ -14,6 +14,8 @@ namespace athanor {
 
 // The whole file. Throws Error with the path and the system's reason.
 std::string ReadFile(const std::filesystem::path& path);
+// Into a string whose memory is used again.
+void ReadFile(const std::filesystem::path& path, std::string* bytes);
 
 // Writes to a file beside `path`, flushes it to the disk and renames it, so that `path` holds
 // either its old content or all of the new. Makes missing parent folders. Throws Error (path,
@@ -35,6 +37,10 @@ class FileWriter {
   std::filesystem::path path_, aside_;
   int descriptor_ = -1;
 };
+
+// Renames a file that was flushed already and lies in the same folder, and flushes the folder:
+// after a loss of power, too, `path` is the old file or all of the new. Throws Error.
+void PublishFile(const std::filesystem::path& from, const std::filesystem::path& path);
 
 // Adds to the end of `path`, which is created when missing. Throws Error.
 void AppendFile(const std::filesystem::path& path, std::string_view bytes);

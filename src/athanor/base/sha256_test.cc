@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "athanor/base/files.h"
+#include "athanor/base/hash.h"
 #include "athanor/base/test_util.h"
 
 namespace athanor {
@@ -32,6 +33,21 @@ TEST(Sha256Test, PiecesAndFilesGiveTheSameDigest) {
   EXPECT_EQ(Sha256OfFile(path), Sha256Of(bytes));
   EXPECT_NE(ErrorOf([&] { Sha256OfFile(path.parent_path() / "none"); }).find("no such file"),
             std::string::npos);
+}
+
+// The plain rounds against whatever the processor offers, on whole blocks.
+TEST(Sha256Test, TheProcessorsInstructionsAgreeWithThePlainRounds) {
+  std::string bytes;
+  for (int i = 0; i < 55; ++i) bytes += static_cast<char>(i * i);
+  bytes += '\x80';
+  for (int shift = 56; shift >= 0; shift -= 8) bytes += static_cast<char>(uint64_t{440} >> shift);
+  std::array<uint32_t, 8> state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                   0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+  ASSERT_EQ(bytes.size(), 64u);
+  internal::Sha256BlocksPlain(state, reinterpret_cast<const uint8_t*>(bytes.data()), 1);
+  std::string digits;
+  for (const uint32_t word : state) digits += HexDigits(word).substr(8);
+  EXPECT_EQ(digits, Sha256Of(bytes.substr(0, 55)));
 }
 
 }  // namespace

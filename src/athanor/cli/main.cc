@@ -10,6 +10,7 @@
 #include "athanor/base/parallel.h"
 #include "athanor/cli/commands.h"
 #include "athanor/cli/options_cli.h"
+#include "athanor/lake/lake.h"
 
 namespace athanor {
 namespace {
@@ -57,6 +58,31 @@ const Command kCommands[] = {
      SetUpLogView},
     {"log", "corrupt", "Write a nuScenes data set with its sensors corrupted: fog, snow, losses",
      SetUpLogCorrupt},
+    {"lake", "ingest", "Take driving logs into a lake; what is there already adds nothing",
+     SetUpLakeIngest},
+    {"lake", "info", "Say what is in a lake", SetUpLakeInfo},
+    {"lake", "verify", "Read all of a lake, and check every byte against its checksum",
+     SetUpLakeVerify},
+    {"lake", "remove", "Take clips out of a lake", SetUpLakeRemove},
+    {"lake", "gc", "Give back the room of what was removed", SetUpLakeGc},
+    {"lake", "export", "Write clips of a lake as a nuScenes data set", SetUpLakeExport},
+    {"", "infer", "Let models look at every frame: boxes and vectors, nothing computed twice",
+     SetUpInfer},
+    {"registry", "add", "Take a model in: weights, parents, data, how it did", SetUpRegistryAdd},
+    {"registry", "list", "Show the models", SetUpRegistryList},
+    {"registry", "show", "Say all that is known of a model", SetUpRegistryShow},
+    {"registry", "set", "Change the role of a model, add how it did", SetUpRegistrySet},
+    {"registry", "remove", "Give models up; what others descend from stays", SetUpRegistryRemove},
+    {"registry", "gc", "Take away what was given up and nothing needs", SetUpRegistryGc},
+    {"mine", "similar", "Find boxes or frames that are like examples, or like words",
+     SetUpMineSimilar},
+    {"mine", "uncertain", "Find boxes that the members of an ensemble do not agree on",
+     SetUpMineUncertain},
+    {"mine", "undigested", "Find what a small model does not do as a large one does",
+     SetUpMineUndigested},
+    {"mine", "rule", "Find frames and boxes by SQL over their attributes", SetUpMineRule},
+    {"mine", "select", "Choose a batch to label from what was mined, within a cost",
+     SetUpMineSelect},
     {"detect", "eval", "Score detections on a benchmark, as its official tool does",
      SetUpDetectEval},
     {"detect", "train", "Train the LiDAR-camera detector on driving logs", SetUpDetectTrain},
@@ -86,8 +112,11 @@ const std::map<std::string, std::string> kGroupHelp = {
     {"detect", "3D object detection"},
     {"edit", "Changes to Gaussian scenes; the result is a scene like any other"},
     {"eval", "What scores mean"},
+    {"lake", "Where clips live: a catalog and packed shards; reads as a driving log everywhere"},
     {"log", "Driving logs of the public formats"},
+    {"mine", "The few frames worth labelling in all that was driven"},
     {"models", "Networks of others: 2D teachers, text encoders, masks"},
+    {"registry", "Models and where they come from"},
     {"scene", "Photographs to 3D Gaussian scenes, and what to do with them"},
     {"semantic", "Words for scenes: features of 2D models on Gaussians, and questions to them"},
     {"sim", "Simulated worlds with exact truth"},
@@ -164,6 +193,7 @@ int Run(int argc, char** argv) {
   SetLogLevel(levels.at(log_level));
   SetNumThreads(threads);
   at::set_num_threads(NumThreads());
+  RegisterLakes();
   return actions.at(chosen)();
 }
 

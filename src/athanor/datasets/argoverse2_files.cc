@@ -155,8 +155,8 @@ Argoverse2Poses ReadArgoverse2Poses(const std::filesystem::path& path) {
   return poses;
 }
 
-LidarSweep ReadArgoverse2Sweep(const std::filesystem::path& path) {
-  const ArrowTable table = ReadArrow(path);
+LidarSweep ParseArgoverse2Sweep(std::string_view bytes, std::string_view name) {
+  const ArrowTable table = ParseArrow(bytes, name);
   const auto x = table.FiniteReals("x"), y = table.FiniteReals("y"), z = table.FiniteReals("z");
   const auto intensity = table.Integers("intensity");
   LidarSweep sweep;

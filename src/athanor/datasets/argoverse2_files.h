@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "athanor/datasets/arrow_file.h"
@@ -63,7 +64,7 @@ Argoverse2Poses ReadArgoverse2Poses(const std::filesystem::path& path);
 
 // sensors/lidar/TIME.feather: points in the ego frame at that time (the data set has compensated
 // the motion), intensity, laser number and time. Throws Error.
-LidarSweep ReadArgoverse2Sweep(const std::filesystem::path& path);
+LidarSweep ParseArgoverse2Sweep(std::string_view bytes, std::string_view name);
 
 // The pose columns (qw qx qy qz tx_m ty_m tz_m) of every row; `world_from_ego` and so on by what
 // the table is.

@@ -125,7 +125,7 @@ TEST(Argoverse2, LogHasFramesInTheCityFrame) {
   const LogReading& image = log.readings[log.frames[1].readings[0]];
   EXPECT_EQ(image.frame, 1);
   EXPECT_NEAR(image.world_from_ego.translation.y(), 50.9, 1e-9);
-  const LidarSweep sweep = ReadArgoverse2Sweep(log.readings[log.frames[0].readings[1]].path);
+  const LidarSweep sweep = ReadSweep(log, log.frames[0].readings[1]);
   EXPECT_THAT(sweep.points, ElementsAre(Eigen::Vector3f(10, 0.5f, 1)));
   EXPECT_THAT(sweep.intensity, ElementsAre(0.2f));
   EXPECT_THAT(sweep.ring, ElementsAre(63));

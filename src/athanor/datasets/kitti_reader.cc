@@ -226,10 +226,6 @@ LidarSweep ParseKittiSweep(std::string_view bytes, std::string_view name) {
   return sweep;
 }
 
-LidarSweep ReadKittiSweep(const fs::path& path) {
-  return ParseKittiSweep(ReadFile(path), path.string());
-}
-
 bool IsKittiFolder(const fs::path& folder) {
   return HasFrames(folder) || HasFrames(folder / "training") || HasFrames(folder / "testing");
 }

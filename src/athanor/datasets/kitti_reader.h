@@ -36,7 +36,6 @@ KittiCalibration ParseKittiCalibration(std::string_view text, std::string_view n
 KittiCalibration ReadKittiCalibration(const std::filesystem::path& path);
 
 // velodyne/*.bin: 4 floats a point, x y z reflectance. Throws Error.
-LidarSweep ReadKittiSweep(const std::filesystem::path& path);
 LidarSweep ParseKittiSweep(std::string_view bytes, std::string_view name);
 
 // True for a folder with calib/ and velodyne/, image_2/ or label_2/, or one where training/ or

@@ -75,7 +75,7 @@ TEST(KittiReader, EveryFrameIsALogInTheLidarsFrame) {
   EXPECT_NEAR(pixel->x(), (100 * 1 - 10) / 10.0 + 32.5, 1e-9);
   EXPECT_NEAR(pixel->y(), 100 * 0.75 / 10 + 24.5, 1e-9);
 
-  const LidarSweep sweep = ReadKittiSweep(log.readings[1].path);
+  const LidarSweep sweep = ReadSweep(log, 1);
   EXPECT_THAT(sweep.points, ElementsAre(Eigen::Vector3f(10, 1, -1), Eigen::Vector3f(20, 2, 0)));
   EXPECT_THAT(sweep.intensity, ElementsAre(0.25f, 0));
 }

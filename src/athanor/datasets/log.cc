@@ -36,6 +36,11 @@ Rigid3 WorldFromSensor(const Log& log, const LogReading& reading) {
   return reading.world_from_ego * log.sensors[reading.sensor].ego_from_sensor;
 }
 
+std::vector<LogFormat>& RegisteredFormats() {
+  static std::vector<LogFormat> formats;
+  return formats;
+}
+
 }  // namespace
 
 std::string_view SensorKindName(SensorKind kind) {
@@ -63,16 +68,46 @@ int Log::MainLidar() const {
   return -1;
 }
 
+bool HasPayload(const Log& log, const LogReading& reading) {
+  if (log.payloads != nullptr) return log.payloads->Has(reading);
+  std::error_code error;
+  return fs::is_regular_file(reading.path, error);
+}
+
+std::string ReadPayload(const Log& log, const LogReading& reading) {
+  return log.payloads != nullptr ? log.payloads->Read(reading) : ReadFile(reading.path);
+}
+
+std::string ReadPayload(const Log& log, int reading) {
+  ATHANOR_CHECK(reading >= 0 && reading < static_cast<int>(log.readings.size()), log.source,
+                ": log ", log.name, ": expected a reading of 0 to ", log.readings.size(),
+                " (excluded), found ", reading);
+  return ReadPayload(log, log.readings[reading]);
+}
+
+void RegisterLogFormat(LogFormat format) {
+  std::vector<LogFormat>& formats = RegisteredFormats();
+  const bool known = std::any_of(formats.begin(), formats.end(), [&](const LogFormat& other) {
+    return other.looked_for == format.looked_for;
+  });
+  if (!known) formats.push_back(std::move(format));
+}
+
 std::unique_ptr<LogDataset> OpenLogs(const fs::path& path) {
   std::error_code error;
   ATHANOR_CHECK(fs::exists(path, error), path.string(), ": no such file or folder");
+  std::string others;
+  for (const LogFormat& format : RegisteredFormats()) {
+    if (format.is_one(path)) return format.open(path);
+    others += format.looked_for + ", ";
+  }
   if (IsNuscenes(path)) return OpenNuscenesLogs(path);
   if (IsNuscenesKeyframe(path)) return OpenNuscenesKeyframe(path);
   if (IsKittiFolder(path)) return OpenKittiLogs(path);
   if (HoldsArgoverse2(path)) return OpenArgoverse2Logs(path);
   throw Error(
-      StrCat(path.string(),
-             ": no driving log found: expected nuScenes (v1.0-*/scene.json), Argoverse 2 "
+      StrCat(path.string(), ": no driving log found: expected ", others,
+             "nuScenes (v1.0-*/scene.json), Argoverse 2 "
              "(calibration/ and city_SE3_egovehicle.feather, or folders of them), KITTI (label_2/ "
              "or velodyne/ beside calib/) or one exported key frame (sample.json)"));
 }
@@ -87,10 +122,11 @@ LidarSweep ReadSweep(const Log& log, int reading) {
   ATHANOR_CHECK(sensor.kind == SensorKind::kLidar, log.source, ": log ", log.name, ": reading ",
                 reading, " is of ", sensor.channel, ", which is no LiDAR");
   if (EndsWith(name, ".pcd.bin") || log.dataset == "nuscenes_keyframe") {
-    return DecodePcdBin(ReadFile(r.path), name);
+    return DecodePcdBin(ReadPayload(log, r), name);
   }
-  if (r.path.extension() == ".feather") return ReadArgoverse2Sweep(r.path);
-  if (r.path.extension() == ".bin") return ReadKittiSweep(r.path);
+  const fs::path extension = r.path.extension();
+  if (extension == ".feather") return ParseArgoverse2Sweep(ReadPayload(log, r), name);
+  if (extension == ".bin") return ParseKittiSweep(ReadPayload(log, r), name);
   throw Error(StrCat(
       name, ": expected a sweep: .pcd.bin (nuScenes), .feather (Argoverse 2) or .bin ", "(KITTI)"));
 }
@@ -109,8 +145,7 @@ LidarSweep MergeSweeps(const Log& log, int frame, int max_sweeps, float min_dist
   bool with_rings = true;
   for (int i = key; i >= 0 && i > key - max_sweeps && log.readings[i].sensor == lidar; --i) {
     const LogReading& reading = log.readings[i];
-    std::error_code error;
-    if (i != key && !fs::exists(reading.path, error)) continue;
+    if (i != key && !HasPayload(log, reading)) continue;
     const LidarSweep sweep = ReadSweep(log, i);
     const Rigid3 key_from_sweep = key_from_world * WorldFromSensor(log, reading);
     const Eigen::Matrix3d rotation = key_from_sweep.rotation.toRotationMatrix();

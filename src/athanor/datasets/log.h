@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -74,6 +75,15 @@ struct LogTag {
   int64_t begin_us = 0, end_us = 0;
 };
 
+// Where the bytes of readings come from when they are not files of their own. Thread-safe.
+class PayloadSource {
+ public:
+  virtual ~PayloadSource() = default;
+  virtual bool Has(const LogReading& reading) const = 0;
+  // The bytes as the sensor stored them. Throws Error.
+  virtual std::string Read(const LogReading& reading) const = 0;
+};
+
 struct Log {
   std::string source;   // path it was read from, for messages
   std::string dataset;  // "nuscenes", "argoverse2", "kitti", "nuscenes_keyframe"
@@ -84,12 +94,21 @@ struct Log {
   std::vector<LogTrack> tracks;
   std::vector<LogFrame> frames;  // sorted by time
   std::vector<LogTag> tags;
+  // Null: each reading is the file at its `path`. Else `path` is but a name, with the ending that
+  // says how the bytes are to be decoded.
+  std::shared_ptr<const PayloadSource> payloads;
 
   // Null when there is none of that channel.
   const LogSensor* FindSensor(std::string_view channel) const;
   // Index of the first LiDAR (the one whose readings boxes are drawn on), or -1.
   int MainLidar() const;
 };
+
+// Whether the picture or sweep is at hand: data sets are shipped in parts.
+bool HasPayload(const Log& log, const LogReading& reading);
+// The bytes of a picture or a sweep, as the sensor stored them. Throws Error (path, reason).
+std::string ReadPayload(const Log& log, const LogReading& reading);
+std::string ReadPayload(const Log& log, int reading);
 
 // The logs of one data set on disk.
 class LogDataset {
@@ -108,8 +127,17 @@ class LogDataset {
 //                      folders, or a folder of those
 //   KITTI object       label_2/ or velodyne/ beside calib/; every frame is a log of its own
 //   nuScenes key frame sample.json (one exported frame)
-// Throws Error that says what was looked for.
+// and what RegisterLogFormat added. Throws Error that says what was looked for.
 std::unique_ptr<LogDataset> OpenLogs(const std::filesystem::path& path);
+
+// A format of a module above this one, which OpenLogs is to know.
+struct LogFormat {
+  std::string looked_for;  // for messages: "a lake (lake.sqlite)"
+  std::function<bool(const std::filesystem::path&)> is_one;
+  std::function<std::unique_ptr<LogDataset>(const std::filesystem::path&)> open;
+};
+// To be called before threads begin. Registering the same `looked_for` again changes nothing.
+void RegisterLogFormat(LogFormat format);
 
 // Index of the log called `name`, or whose number from 0 it is. Throws Error, naming `path`, when
 // there is none.
@@ -126,7 +154,7 @@ struct LidarSweep {
   int64_t size() const { return static_cast<int64_t>(points.size()); }
 };
 
-// Reads the points of a LiDAR reading by its file's format (.pcd.bin, KITTI .bin, .feather).
+// Reads the points of a LiDAR reading by its path's ending (.pcd.bin, KITTI .bin, .feather).
 // Throws Error (path, byte) for a damaged file.
 LidarSweep ReadSweep(const Log& log, int reading);
 

@@ -69,12 +69,13 @@ void CheckBoxes(const Log& log, const std::string& where, const Fault& fault) {
 void CheckFile(const Log& log, int index, LidarSweep* points) {
   const LogReading& reading = log.readings[index];
   const LogSensor& sensor = log.sensors[reading.sensor];
-  std::error_code error;
-  ATHANOR_CHECK(fs::is_regular_file(reading.path, error), reading.path.string(),
+  ATHANOR_CHECK(HasPayload(log, reading), reading.path.string(),
                 ": no such file, but the log names it");
   switch (sensor.kind) {
     case SensorKind::kCamera: {
-      const ImageSize size = ReadImageSize(reading.path);
+      const ImageSize size = log.payloads == nullptr ? ReadImageSize(reading.path)
+                                                     : DecodeImageSize(ReadPayload(log, reading),
+                                                                       reading.path.string());
       ATHANOR_CHECK(size.width == sensor.camera.width_px && size.height == sensor.camera.height_px,
                     reading.path.string(), ": the picture is ", size.width, "x", size.height,
                     ", but its camera is ", sensor.camera.width_px, "x", sensor.camera.height_px);
@@ -86,7 +87,7 @@ void CheckFile(const Log& log, int index, LidarSweep* points) {
       break;
     case SensorKind::kRadar:
       if (reading.path.extension() == ".pcd") {
-        DecodeRadarPcd(ReadFile(reading.path), reading.path.string());
+        DecodeRadarPcd(ReadPayload(log, reading), reading.path.string());
       }
   }
 }

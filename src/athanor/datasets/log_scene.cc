@@ -168,8 +168,7 @@ class SceneMaker {
     for (size_t i = 0; i < log_.readings.size(); ++i) {
       const LogReading& reading = log_.readings[i];
       if (reading.time_us < begin_us_ || reading.time_us > end_us) continue;
-      std::error_code error;
-      if (!fs::is_regular_file(reading.path, error)) continue;
+      if (!HasPayload(log_, reading)) continue;
       if (reading.sensor == lidar) sweep_readings_.push_back(static_cast<int>(i));
       if (log_.sensors[reading.sensor].kind == SensorKind::kCamera &&
           nth[reading.sensor]++ % options_.picture_step == 0) {
@@ -299,7 +298,13 @@ class SceneMaker {
     const LogSensor& sensor = log_.sensors[reading.sensor];
     const Camera& camera = sensor.camera;
     image.name = StrCat(sensor.channel, "/", reading.time_us, reading.path.extension().string());
-    image.image_path = reading.path;
+    const std::string bytes = ReadPayload(log_, reading);
+    if (log_.payloads == nullptr) {
+      image.image_path = reading.path;
+    } else {  // training reads pictures by path, again and again
+      image.image_path = cache_ / "pictures" / image.name;
+      WriteFile(image.image_path, bytes);
+    }
     image.camera_from_world =
         (scene_from_world_ * (reading.world_from_ego * sensor.ego_from_sensor)).Inverse();
 
@@ -318,7 +323,7 @@ class SceneMaker {
 
     std::vector<PixelHit> hits = Project(reading.time_us, camera, image.camera_from_world);
     RemoveHidden(camera, &hits);
-    const Image picture = ReadImage(reading.path);
+    const Image picture = DecodeImage(bytes, reading.path.string());
     ATHANOR_CHECK(picture.width == camera.width_px && picture.height == camera.height_px,
                   reading.path.string(), ": the picture is ", picture.width, "x", picture.height,
                   ", but its camera is ", camera.width_px, "x", camera.height_px);

@@ -15,11 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool OnDisk(const LogReading& reading) {
-  std::error_code error;
-  return fs::is_regular_file(reading.path, error);
-}
-
 const LogFrame& FrameOf(const Log& log, int frame) {
   ATHANOR_CHECK(frame >= 0 && frame < static_cast<int>(log.frames.size()), log.source, ": log ",
                 log.name, ": expected a frame of 0 to ", log.frames.size(), " (excluded), found ",
@@ -37,7 +32,7 @@ WorldPoints PointsOf(const Log& log, int frame, int sweeps) {
   WorldPoints world;
   const int lidar = log.MainLidar();
   const int reading = lidar < 0 ? -1 : log.frames[frame].readings[lidar];
-  if (reading < 0 || !OnDisk(log.readings[reading])) return world;
+  if (reading < 0 || !HasPayload(log, log.readings[reading])) return world;
   const LidarSweep sweep = sweeps > 1 ? MergeSweeps(log, frame, sweeps) : ReadSweep(log, reading);
   const Rigid3 world_from_lidar =
       log.readings[reading].world_from_ego * log.sensors[lidar].ego_from_sensor;
@@ -182,8 +177,9 @@ Image DrawCamera(const Log& log, int frame_index, int sensor_index, const LogVie
   Image image(width, height, 3);
   FillRectangle(&image, 0, 0, width, height, kViewPanel);
   const LogReading* reading = reading_index < 0 ? nullptr : &log.readings[reading_index];
-  const bool on_disk = reading != nullptr && OnDisk(*reading);
-  if (on_disk) image = Resize(ReadImage(reading->path), width, height);
+  const bool on_disk = reading != nullptr && HasPayload(log, *reading);
+  if (on_disk)
+    image = Resize(DecodeImage(ReadPayload(log, *reading), reading->path.string()), width, height);
 
   const Rigid3& world_from_ego =
       reading != nullptr ? reading->world_from_ego : frame.world_from_ego;
@@ -292,7 +288,7 @@ int FrameToShow(const Log& log) {
   for (int f = 0; f < static_cast<int>(log.frames.size()); ++f) {
     int files = 0;
     for (const int reading : log.frames[f].readings) {
-      files += reading >= 0 && OnDisk(log.readings[reading]);
+      files += reading >= 0 && HasPayload(log, log.readings[reading]);
     }
     const bool nearer = std::abs(f - middle) < std::abs(best - middle);
     if (files > best_files || (files == best_files && nearer)) {

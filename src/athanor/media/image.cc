@@ -444,12 +444,6 @@ class JpegWriter {
   unsigned long size_ = 0;
 };
 
-ImageSize DecodeSize(std::string_view bytes, std::string_view name) {
-  if (IsPng(bytes)) return PngReader(bytes, name).ReadHeader();
-  if (IsJpeg(bytes)) return JpegReader(bytes, name).ReadHeader();
-  FailUnknownFormat(bytes, name);
-}
-
 template <typename T>
 void CheckWritable(const ImageOf<T>& image, std::string_view name) {
   CheckSize(image.width, image.height, name);
@@ -473,6 +467,12 @@ Image ReadImage(const std::filesystem::path& path, int channels) {
   return DecodeImage(ReadFile(path), path.string(), channels);
 }
 
+ImageSize DecodeImageSize(std::string_view bytes, std::string_view name) {
+  if (IsPng(bytes)) return PngReader(bytes, name).ReadHeader();
+  if (IsJpeg(bytes)) return JpegReader(bytes, name).ReadHeader();
+  FailUnknownFormat(bytes, name);
+}
+
 ImageSize ReadImageSize(const std::filesystem::path& path) {
   // The header mostly stands within the first 64 KiB; a thumbnail may push it further.
   std::string start(size_t{1} << 16, '\0');
@@ -481,12 +481,12 @@ ImageSize ReadImageSize(const std::filesystem::path& path) {
   start.resize(static_cast<size_t>(file.gcount()));
   if (IsPng(start) || IsJpeg(start)) {
     try {
-      return DecodeSize(start, path.string());
+      return DecodeImageSize(start, path.string());
     } catch (const Error&) {
       // The whole file decides.
     }
   }
-  return DecodeSize(ReadFile(path), path.string());
+  return DecodeImageSize(ReadFile(path), path.string());
 }
 
 DepthImage DecodeDepthPng(std::string_view bytes, std::string_view name) {

@@ -50,6 +50,7 @@ Image ReadImage(const std::filesystem::path& path, int channels = 3);
 ImageSize ReadImageSize(const std::filesystem::path& path);
 // From bytes in memory; `name` is what messages call them.
 Image DecodeImage(std::string_view bytes, std::string_view name, int channels = 3);
+ImageSize DecodeImageSize(std::string_view bytes, std::string_view name);
 // Grey PNG of up to 16 bits, as depth maps and label maps come. Values are those in the file:
 // narrower ones are not stretched.
 DepthImage ReadDepthPng(const std::filesystem::path& path);

@@ -116,8 +116,7 @@ std::optional<FloatImage> DepthFor(const Log& log, const LogReading& picture) {
   const int lidar = log.MainLidar();
   if (lidar < 0) return std::nullopt;
   const int nearest = NearestReading(log, lidar, picture.time_us);
-  std::error_code error;
-  if (nearest < 0 || !fs::exists(log.readings[nearest].path, error)) return std::nullopt;
+  if (nearest < 0 || !HasPayload(log, log.readings[nearest])) return std::nullopt;
   const LogSensor& camera = log.sensors[picture.sensor];
   const Rigid3 camera_from_lidar = (picture.world_from_ego * camera.ego_from_sensor).Inverse() *
                                    log.readings[nearest].world_from_ego *
@@ -203,7 +202,8 @@ LidarSweep ReadCorruptedSweep(const Log& log, int reading, const Corruption& cor
 
 Image ReadCorruptedImage(const Log& log, int reading, const Corruption& corruption,
                          const ReadingPlan& plan, ImageFog fog) {
-  const Image image = ReadImage(log.readings[plan.source].path);
+  const LogReading& source = log.readings[plan.source];
+  const Image image = DecodeImage(ReadPayload(log, source), source.path.string());
   if (!plan.is_changed) return image;
   std::optional<FloatImage> depth;
   if (corruption.kind == CorruptionKind::kFog && fog == ImageFog::kByDepth) {

@@ -47,8 +47,7 @@ int ReadingOf(const Log& log, int frame, int sensor) {
 bool IsOnDisk(const Log& log, int frame, int sensor) {
   const int reading = ReadingOf(log, frame, sensor);
   const fs::path path = reading < 0 ? fs::path() : log.readings[reading].path;
-  std::error_code error;
-  if (!path.empty() && fs::exists(path, error)) return true;
+  if (!path.empty() && HasPayload(log, log.readings[reading])) return true;
   const std::string& channel = log.sensors[sensor].channel;
   if (path.empty()) {
     WarnOnce(
@@ -125,7 +124,7 @@ void CopyWindow(const Image& scaled, const ImageWindow& window, int width, int h
 Image ReadScaled(const Log& log, const LogReading& reading, const Camera& pinhole,
                  const ImageWindow& window) {
   const Camera& camera = log.sensors[reading.sensor].camera;
-  Image image = ReadImage(reading.path, 3);
+  Image image = DecodeImage(ReadPayload(log, reading), reading.path.string(), 3);
   ATHANOR_CHECK(image.width == camera.width_px && image.height == camera.height_px,
                 reading.path.string(), ": expected ", camera.width_px, "x", camera.height_px,
                 " pixels as its camera ", log.sensors[reading.sensor].channel, " has, found ",

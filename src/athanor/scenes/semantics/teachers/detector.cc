@@ -66,7 +66,7 @@ double Iou(const PixelRect& a, const PixelRect& b) {
 
 }  // namespace
 
-Detector::Detector(const ModelCard& card, const ModelStore& store)
+PictureDetector::PictureDetector(const ModelCard& card, const ModelStore& store)
     : card_(card),
       decoder_(card.Port("decoder")),
       model_(OpenForeignModel(store.Require(card, "network"))),
@@ -78,8 +78,8 @@ Detector::Detector(const ModelCard& card, const ModelStore& store)
   ATHANOR_CHECK(!card.labels.empty(), card.path.string(), ": expected 'labels'");
 }
 
-std::vector<FoundBox> Detector::DecodeSsd(const at::Tensor& boxes, const at::Tensor& logits,
-                                          const Image& rgb) const {
+std::vector<FoundBox> PictureDetector::DecodeSsd(const at::Tensor& boxes, const at::Tensor& logits,
+                                                 const Image& rgb) const {
   static const std::vector<Anchor> anchors = SsdAnchors();
   const auto count = static_cast<int64_t>(anchors.size());
   const auto classes = static_cast<int64_t>(card_.labels.size());
@@ -104,7 +104,8 @@ std::vector<FoundBox> Detector::DecodeSsd(const at::Tensor& boxes, const at::Ten
   return found;
 }
 
-std::vector<FoundBox> Detector::DecodeFastestDet(const at::Tensor& map, const Image& rgb) const {
+std::vector<FoundBox> PictureDetector::DecodeFastestDet(const at::Tensor& map,
+                                                        const Image& rgb) const {
   const auto classes = static_cast<int64_t>(card_.labels.size());
   ATHANOR_CHECK(map.dim() == 4 && map.size(0) == 1 && map.size(1) == 5 + classes, card_.name,
                 ": expected a map of ", 5 + classes, " channels, found ", map.sizes());
@@ -133,7 +134,7 @@ std::vector<FoundBox> Detector::DecodeFastestDet(const at::Tensor& map, const Im
   return found;
 }
 
-std::vector<FoundBox> Detector::Find(const Image& rgb) {
+std::vector<FoundBox> PictureDetector::Find(const Image& rgb) {
   const at::Tensor input =
       InputTensor(rgb, card_.input.width_px, card_.input.height_px, card_.input);
   const bool is_ssd = decoder_ == "ssd";

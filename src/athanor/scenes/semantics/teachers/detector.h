@@ -23,9 +23,9 @@ struct FoundBox {
 //   "ssd"         ports boxes [1,A,4] and scores [1,A,1+C] (logits, class 0 = nothing), anchors as
 //                 TensorFlow's detection API makes them for 300 x 300 (Liu et al. 2016)
 //   "fastestdet"  port map [1,5+C,h,w]: objectness, offsets, sizes, classes of each cell
-class Detector {
+class PictureDetector {
  public:
-  Detector(const ModelCard& card, const ModelStore& store);
+  PictureDetector(const ModelCard& card, const ModelStore& store);
 
   // Best score first. Throws Error when the network's output is of another shape or holds NaN.
   std::vector<FoundBox> Find(const Image& rgb);

@@ -89,7 +89,7 @@ class InstanceTeacher : public Teacher {
  private:
   std::string key_, text_space_;
   at::Tensor vectors_;  // [labels,D]
-  Detector detector_;
+  PictureDetector detector_;
   std::unique_ptr<MaskSource> masks_;
 };
 

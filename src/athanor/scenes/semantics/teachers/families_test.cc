@@ -303,7 +303,7 @@ TEST_F(FamiliesTest, RealDetectorsFindTheCarsOfAStreet) {
   for (const char* name : {"fastestdet-coco", "ssd-openimages"}) {
     const ModelStore store{TestFolder("detector")};
     FetchModel(FindModelCard(name), store, SharedData("models_vision"));
-    Detector detector(FindModelCard(name), store);
+    PictureDetector detector(FindModelCard(name), store);
     int cars = 0;
     for (const char* camera : {"CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK"}) {
       const Image rgb = ReadImage(SharedData("nuscenes_keyframe") / (std::string(camera) + ".jpg"));

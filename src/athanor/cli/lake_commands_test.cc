@@ -1,0 +1,69 @@
+// The lake's commands, from outside.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "athanor/cli/cli_test_util.h"
+#include "athanor/datasets/log_test_util.h"
+
+namespace athanor {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+TEST(LakeCommandsTest, FromALogToALakeAndBack) {
+  const fs::path folder = TestFolder("lake");
+  const std::string town = WriteTestTown(folder / "town").string();
+  const std::string lake = (folder / "lake").string();
+  const Outcome first = Execute({"lake", "ingest", town, "-o", lake});
+  EXPECT_EQ(first.status, 0) << first.err;
+  EXPECT_THAT(first.out, AllOf(HasSubstr("added      2 clips"), HasSubstr("MB/s")));
+  const Outcome second = Execute({"lake", "ingest", town, "-o", lake});
+  EXPECT_THAT(second.out,
+              AllOf(HasSubstr("added      0 clips, 0.0 MB"), HasSubstr("present    2 clips")));
+  const auto outcomes = ExecuteAll({{"lake", "info", lake},
+                                    {"lake", "verify", lake},
+                                    {"log", "info", lake},
+                                    {"log", "check", lake},
+                                    {"log", "view", lake, "-o", (folder / "lake.png").string()},
+                                    {"log", "view", town, "-o", (folder / "town.png").string()},
+                                    {"lake", "export", lake, (folder / "out").string()},
+                                    {"lake", "info", town},
+                                    {"lake", "remove", lake, "xyz"}});
+  for (int i = 0; i < 7; ++i) {
+    if (i != 3) EXPECT_EQ(outcomes[i].status, 0) << i << outcomes[i].err;
+  }
+  EXPECT_THAT(outcomes[0].out, AllOf(HasSubstr("clips      2"), HasSubstr("scene-0002")));
+  EXPECT_THAT(outcomes[1].out, HasSubstr("faults     0"));
+  EXPECT_THAT(outcomes[2].out,
+              AllOf(HasSubstr("(lake)"), HasSubstr("frames     6"), HasSubstr("vehicle.car")));
+  EXPECT_THAT(outcomes[3].out, HasSubstr("checked    2 logs, 6 frames"));
+  EXPECT_EQ(ReadFile(folder / "lake.png"), ReadFile(folder / "town.png"));
+  EXPECT_THAT(Execute({"lake", "ingest", (folder / "out").string(), "-o", lake}).out,
+              HasSubstr("added      0 clips"));
+  EXPECT_EQ(outcomes[7].status, 1);
+  EXPECT_THAT(outcomes[7].err, HasSubstr("expected a lake"));
+  EXPECT_EQ(outcomes[8].status, 1);
+  EXPECT_THAT(outcomes[8].err, HasSubstr("no clip's id begins with 'xyz'"));
+
+  const std::string id = outcomes[0].out.substr(outcomes[0].out.find("\n\n") + 2);
+  const std::string row = id.substr(id.find('\n') + 1);
+  EXPECT_EQ(Execute({"lake", "remove", lake, row.substr(0, 12)}).status, 0) << row;
+  EXPECT_THAT(Execute({"lake", "gc", lake}).out, HasSubstr("shards     1 removed"));
+  EXPECT_THAT(Execute({"lake", "verify", lake}).out,
+              AllOf(HasSubstr("verified   1 clips"), HasSubstr("faults     0")));
+
+  // Damage is one line, and exit status 1.
+  fs::path shard;
+  for (const fs::path& path : ListFiles(folder / "lake" / "shards")) shard = path;
+  std::string bytes = ReadFile(shard);
+  bytes[200] ^= 1;
+  WriteFile(shard, bytes);
+  const Outcome damaged = Execute({"lake", "verify", lake});
+  EXPECT_EQ(damaged.status, 1);
+  EXPECT_THAT(damaged.out, AllOf(HasSubstr("expected CRC32C"), HasSubstr("faults     1")));
+}
+
+}  // namespace
+}  // namespace athanor

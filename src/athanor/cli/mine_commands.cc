@@ -1,0 +1,134 @@
+// athanor mine uncertain, undigested
+#include <map>
+#include <optional>
+
+#include "athanor/cli/commands.h"
+#include "athanor/cli/mine_report.h"
+#include "athanor/cli/options_cli.h"
+#include "athanor/loop/mining/box_miners.h"
+
+namespace athanor {
+namespace fs = std::filesystem;
+
+CommandAction SetUpMineUncertain(CLI::App& app) {
+  struct Arguments {
+    MineArguments mine;
+    std::vector<std::string> members;
+    EnsembleMatching matching;
+    std::string level = "box";
+  };
+  auto arguments = std::make_shared<Arguments>();
+  AddMineArguments(app, &arguments->mine, 1);
+  app.add_option("--predictions", arguments->members,
+                 "results of each member of the ensemble, in nuScenes' format: two or more")
+      ->required()
+      ->type_name("FILE ...");
+  app.add_option("--level", arguments->level,
+                 "what is found: boxes, or frames by their most uncertain box (default: box)")
+      ->check(CLI::IsMember({"box", "frame"}).description(""))
+      ->type_name("box|frame");
+  app.add_option("--min-score", arguments->matching.min_score,
+                 "boxes below are noise (default: 0.05)")
+      ->check(CLI::Range(0.0, 1.0).description(""))
+      ->type_name("X");
+  return [arguments] {
+    const MinedData data(arguments->mine.data);
+    std::vector<BoxSource> members;
+    for (const std::string& path : arguments->members) members.push_back(BoxSource::Open(path));
+    UncertainFound found =
+        MineUncertain(data, members, arguments->matching, ShowProgress("frames"));
+    MinedHits hits{"uncertain", arguments->mine.data.string(), {}, {}};
+    hits.about.emplace_back("frames", Grouped(found.frames));
+    hits.about.emplace_back("members", StrCat(members.size()));
+    for (size_t m = 0; m < found.calibration.size(); ++m) {
+      hits.about.emplace_back(StrCat("ECE ", m), Fixed(found.calibration[m].expected_error, 3) +
+                                                     ", calibration error of " +
+                                                     arguments->members[m]);
+    }
+    if (arguments->level == "frame") {
+      std::map<std::pair<std::string, int>, MinedHit> best;
+      for (const MinedHit& hit : found.hits) {
+        MinedHit& of_frame = best.try_emplace({hit.log, hit.frame}, hit).first->second;
+        if (hit.score > of_frame.score) of_frame = hit;
+      }
+      found.hits.clear();
+      for (auto& [key, hit] : best) {
+        hit.why = hit.class_name + ": " + hit.why;
+        hit.box_in_world.reset();
+        hit.class_name.clear();
+        found.hits.push_back(std::move(hit));
+      }
+    }
+    hits.hits = BestHits(std::move(found.hits), arguments->mine.window_us(), arguments->mine.count);
+    ReportMined(arguments->mine, data, hits);
+    return 0;
+  };
+}
+
+CommandAction SetUpMineUndigested(CLI::App& app) {
+  struct Arguments {
+    MineArguments mine;
+    std::string student, teacher;
+    fs::path digest;
+    UndigestedOptions options;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  AddMineArguments(app, &arguments->mine, 1);
+  app.add_option("--student", arguments->student,
+                 "what the deployed model found: results in nuScenes' format")
+      ->required()
+      ->type_name("FILE");
+  app.add_option("--teacher", arguments->teacher,
+                 StrCat("what the large model found: ", kBoxSourceHelp))
+      ->required()
+      ->type_name("FILE|annotations");
+  AddPath(app, "--digest", &arguments->digest,
+          "file that keeps the state of each frame over evaluations; made when missing");
+  app.add_option("--teacher-confidence", arguments->options.compare.teacher_confidence,
+                 "a teacher's box below says nothing (default: 0.5)")
+      ->check(CLI::Range(0.0, 1.0).description(""))
+      ->type_name("X");
+  app.add_option("--student-confidence", arguments->options.compare.student_confidence,
+                 "a student's box below is none (default: 0.3)")
+      ->check(CLI::Range(0.0, 1.0).description(""))
+      ->type_name("X");
+  app.add_option("--range", arguments->options.range_m,
+                 "boxes matter less the further away, and from here on nothing, metres "
+                 "(default: 60)")
+      ->check(CLI::Range(1.0, 1000.0).description(""))
+      ->type_name("M");
+  return [arguments] {
+    const MinedData data(arguments->mine.data);
+    const BoxSource student = BoxSource::Open(arguments->student);
+    const BoxSource teacher = BoxSource::Open(arguments->teacher);
+    std::optional<DigestBook> book;
+    if (!arguments->digest.empty()) book.emplace(arguments->digest);
+    UndigestedFound found = MineUndigested(data, student, teacher, arguments->options,
+                                           book ? &*book : nullptr, ShowProgress("frames"));
+    MinedHits hits{"undigested", arguments->mine.data.string(), {}, {}};
+    hits.about.emplace_back("frames", StrCat(Grouped(found.frames), ", ", found.agreed, " agreed"));
+    std::string kinds;
+    for (size_t k = 0; k < found.kinds.size(); ++k) {
+      kinds += StrCat(k == 0 ? "" : ", ", found.kinds[k], " ",
+                      DisagreementKindName(static_cast<DisagreementKind>(k)));
+    }
+    hits.about.emplace_back("found", kinds);
+    if (book) {
+      const auto counts = book->Counts();
+      std::string states;
+      for (size_t s = 0; s < counts.size(); ++s) {
+        if (counts[s] == 0) continue;
+        states += StrCat(states.empty() ? "" : ", ", counts[s], " ",
+                         DigestStateName(static_cast<DigestState>(s)));
+      }
+      hits.about.emplace_back("digest", states);
+    }
+    hits.hits = BestHits(std::move(found.hits), arguments->mine.window_us(), arguments->mine.count);
+    ReportMined(arguments->mine, data, hits);
+    // Only what was reported whole counts as an evaluation.
+    if (book) book->Commit();
+    return 0;
+  };
+}
+
+}  // namespace athanor

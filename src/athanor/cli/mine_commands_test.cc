@@ -1,0 +1,109 @@
+// The miners' commands, from outside.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "athanor/cli/cli_test_util.h"
+#include "athanor/datasets/log_test_util.h"
+#include "athanor/media/image.h"
+
+namespace athanor {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+// Annotations of `town` as results; `keep` of the boxes by their numbers.
+template <typename F>
+std::string WriteResults(const fs::path& town, const fs::path& path, F&& keep) {
+  const std::unique_ptr<LogDataset> logs = OpenLogs(town);
+  json results = {{"meta",
+                   {{"use_camera", true},
+                    {"use_lidar", true},
+                    {"use_radar", false},
+                    {"use_map", false},
+                    {"use_external", false}}},
+                  {"results", json::object()}};
+  int number = 0;
+  for (int l = 0; l < std::ssize(logs->names()); ++l) {
+    const Log log = logs->Read(l);
+    for (const LogFrame& frame : log.frames) {
+      json list = json::array();
+      for (const LogBox& box : frame.boxes) {
+        if (log.tracks[box.track].category != "vehicle.car" || !keep(number++)) continue;
+        const Eigen::Vector3d& t = box.box.frame_from_box.translation;
+        const Eigen::Quaterniond& q = box.box.frame_from_box.rotation;
+        const Eigen::Vector3d& s = box.box.size_m;
+        list.push_back({{"sample_token", frame.id},
+                        {"translation", {t.x(), t.y(), t.z()}},
+                        {"size", {s.y(), s.x(), s.z()}},
+                        {"rotation", {q.w(), q.x(), q.y(), q.z()}},
+                        {"velocity", {0, 0}},
+                        {"detection_name", "car"},
+                        {"detection_score", 0.8},
+                        {"attribute_name", "vehicle.moving"}});
+      }
+      results["results"][frame.id] = list;
+    }
+  }
+  WriteFile(path, results.dump());
+  return path.string();
+}
+
+TEST(MineCommandsTest, FindTheFewFrames) {
+  const fs::path folder = TestFolder("mine");
+  const std::string town = WriteTestTown(folder / "town").string();
+  const auto out = [&](const char* name) { return (folder / name).string(); };
+  const std::string all = WriteResults(town, folder / "all.json", [](int) { return true; });
+  const std::string some = WriteResults(town, folder / "some.json", [](int i) { return i != 4; });
+  const std::string lake = out("lake");
+  ASSERT_EQ(Execute({"lake", "ingest", town, "-o", lake}).status, 0);
+
+  const std::string dogs = "SELECT frame, box FROM boxes WHERE class = 'animal.dog'";
+  const auto found =
+      ExecuteAll({{"mine", "rule", lake, dogs, "-o", out("dogs"), "--save", "dogs"},
+                  {"mine", "uncertain", town, "--predictions", all, some, "-o", out("unsure")},
+                  {"mine", "undigested", town, "--student", some, "--teacher", all, "-o",
+                   out("undigested"), "--digest", out("digest.sqlite")},
+                  {"mine", "similar", town, "--example", "scene-0001/1:0", "-o", out("similar")}});
+  for (const Outcome& outcome : found) EXPECT_EQ(outcome.status, 0) << outcome.text();
+  EXPECT_THAT(found[0].out, AllOf(HasSubstr("2 hits in"), HasSubstr("class = 'animal.dog'"),
+                                  HasSubstr("2 logs added"), HasSubstr("dogs@1")));
+  EXPECT_THAT(found[1].out, AllOf(HasSubstr("scene-0002/1"), HasSubstr("1 of 2 members"),
+                                  HasSubstr("calibration error")));
+  EXPECT_THAT(found[2].out, AllOf(HasSubstr("missed: teacher says car"), HasSubstr("5 agreed"),
+                                  HasSubstr("5 new, 1 undigested")));
+  EXPECT_THAT(found[3].out, HasSubstr("scene-0001/1:0"));
+  for (const char* name : {"dogs", "unsure", "undigested", "similar"}) {
+    EXPECT_GT(ReadImage(folder / name / "sheet.jpg").width, 300) << name;
+    EXPECT_FALSE(json::parse(ReadFile(folder / name / "hits.json"))["hits"].empty()) << name;
+  }
+
+  const auto more = ExecuteAll(
+      {{"mine", "rule", lake, "--saved", "dogs", "-o", out("dogs2")},
+       {"mine", "rule", lake, "--list", "-o", out("dogs2")},
+       {"mine", "select", town, "--hits", out("unsure/hits.json"), out("undigested/hits.json"),
+        "--budget", "3", "--window", "0", "-o", out("selected")},
+       {"mine", "similar", town, "--text", "automobile", "--boxes", all, "-o", out("words")},
+       {"mine", "rule", lake, "SELECT frame FRM boxes", "-o", out("bad")},
+       {"mine", "rule", lake, "DELETE FROM names", "-o", out("bad")},
+       {"mine", "similar", town, "-o", out("bad")},
+       {"mine", "similar", town, "--example", "scene-0001/7", "-o", out("bad")}});
+  EXPECT_THAT(more[0].out, AllOf(HasSubstr("2 hits in"), HasSubstr("0 logs added, 2 kept")));
+  EXPECT_THAT(more[1].out, HasSubstr(dogs));
+  EXPECT_EQ(more[2].status, 0) << more[2].text();
+  EXPECT_THAT(more[2].out, AllOf(HasSubstr("random"), HasSubstr("score")));
+  EXPECT_TRUE(fs::exists(folder / "selected" / "random.json"));
+  EXPECT_THAT(more[3].out, HasSubstr("automobile is car (1.00), the detector says 0.80"));
+  EXPECT_THAT(LastLine(more[4].err), HasSubstr("line 1, column"));
+  EXPECT_THAT(LastLine(more[5].err), HasSubstr("only reads"));
+  EXPECT_EQ(more[6].status, 2);
+  EXPECT_THAT(LastLine(more[7].err), HasSubstr("has 3 frames"));
+  for (int i = 4; i < 8; ++i) EXPECT_NE(more[i].status, 0) << i;
+}
+
+}  // namespace
+}  // namespace athanor

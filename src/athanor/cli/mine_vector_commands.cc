@@ -1,0 +1,374 @@
+// athanor mine similar, select: what needs vectors.
+#include <algorithm>
+#include <iostream>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "athanor/base/error.h"
+#include "athanor/base/files.h"
+#include "athanor/cli/commands.h"
+#include "athanor/cli/mine_report.h"
+#include "athanor/cli/options_cli.h"
+#include "athanor/cli/semantic_pictures.h"
+#include "athanor/detection/evaluation/nuscenes_eval.h"
+#include "athanor/loop/features/class_words.h"
+#include "athanor/loop/features/teacher_vectors.h"
+#include "athanor/loop/mining/directed.h"
+#include "athanor/loop/mining/score_table.h"
+#include "athanor/loop/mining/selection.h"
+#include "athanor/scenes/semantics/teachers/open_teacher.h"
+
+namespace athanor {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Where vectors come from.
+struct VectorArguments {
+  std::string teacher = "embedded", boxes = "annotations";
+  fs::path folder;
+};
+
+void AddVectorArguments(CLI::App& app, VectorArguments* arguments) {
+  app.add_option(
+         "--boxes", arguments->boxes,
+         StrCat("the boxes that are described: ", kBoxSourceHelp, " (default: annotations)"))
+      ->type_name("FILE|annotations");
+  AddPath(app, "--vectors", &arguments->folder,
+          "folder that keeps the vectors (default: vectors/ in the lake, else in OUT)");
+}
+
+void FillVectors(const MinedData& data, const fs::path& out, const BoxSource& boxes,
+                 VectorArguments* arguments, std::unique_ptr<Teacher>* teacher,
+                 std::optional<TeacherVectors>* vectors, MinedHits* hits) {
+  if (arguments->folder.empty()) {
+    arguments->folder = (data.is_lake() ? data.path() : out) / "vectors";
+  }
+  *teacher = OpenTeacher(arguments->teacher);
+  vectors->emplace(teacher->get(), arguments->folder);
+  const TeacherVectors::Report report =
+      (*vectors)->Update(data, boxes, ShowProgress("describing logs"));
+  hits->about.emplace_back("teacher", (*teacher)->key());
+  hits->about.emplace_back("vectors",
+                           StrCat(Grouped(report.boxes), " boxes (", Grouped(report.unseen),
+                                  " in no picture), ", Grouped(report.frames), " frames; ",
+                                  Grouped(report.pictures), " pictures described now"));
+}
+
+// The row of a box or a frame that was named, or the vector of a picture file.
+std::vector<float> ExampleVector(const MinedData& data, const BoxSource& boxes,
+                                 TeacherVectors* vectors, const std::string& level,
+                                 const std::string& text) {
+  if (!FindPhotographs(text).empty() && fs::is_regular_file(text)) {
+    return vectors->OfPicture(ReadImage(text, 3), text);
+  }
+  const FrameRef ref = data.Parse(text);
+  const std::shared_ptr<const Log> log = data.Read(ref.log);
+  const bool is_box = ref.box >= 0;
+  ATHANOR_CHECK(is_box == (level == "box"), "example ", text, ": expected a ",
+                level == "box" ? "box (LOG/NUMBER:BOX)" : "frame (LOG/NUMBER)", " with --level ",
+                level);
+  int64_t id = FrameVectorId(*log, ref.frame);
+  if (is_box) {
+    const std::vector<SourcedBox> of_frame = boxes.Boxes(*log, ref.frame);
+    ATHANOR_CHECK(ref.box < std::ssize(of_frame), "example ", text, ": the frame has ",
+                  of_frame.size(), " boxes in ", boxes.name());
+    id = BoxVectorId(*log, ref.frame, of_frame[ref.box].box);
+  }
+  const VectorTable& table = is_box ? *vectors->boxes().table : *vectors->frames().table;
+  const int64_t row = table.Find(id);
+  ATHANOR_CHECK(row >= 0, "example ", text, ": no picture shows it");
+  std::vector<float> vector(table.spec().dimension);
+  table.Read(row, vector.data());
+  return vector;
+}
+
+std::vector<float> TextVector(const Teacher& teacher, const std::string& words) {
+  ATHANOR_CHECK(!teacher.text_space().empty(), "teacher ", teacher.key(),
+                ": words mean nothing to it");
+  const at::Tensor vector =
+      OpenTextEncoder(teacher.text_space())->Encode(std::vector<std::string>{words}).contiguous();
+  return {vector.data_ptr<float>(), vector.data_ptr<float>() + vector.numel()};
+}
+
+// As all miners have it.
+MinedHit HitOfRow(const MinedData& data, const BoxSource& boxes, const FrameRef& ref) {
+  MinedHit hit = HitOf(data, ref);
+  const std::vector<SourcedBox> of_frame = boxes.Boxes(*data.Read(ref.log), ref.frame);
+  hit.boxes_in_frame = static_cast<int>(of_frame.size());
+  if (ref.box >= 0) {
+    hit.box_in_world = of_frame.at(ref.box).box;
+    hit.class_name = of_frame.at(ref.box).class_name;
+  }
+  return hit;
+}
+
+// Boxes of a detector by words: those of the classes that the words mean, best score first. Nothing
+// when no class does.
+std::vector<MinedHit> HitsByClass(const MinedData& data, const BoxSource& boxes,
+                                  const std::string& words) {
+  const std::vector<std::string> classes(kNuscenesClassNames.begin(), kNuscenesClassNames.end());
+  const std::vector<double> fits = FitClasses(words, classes, WordNet::Installed());
+  std::vector<MinedHit> hits;
+  if (*std::max_element(fits.begin(), fits.end()) == 0) return hits;
+  for (int l = 0; l < data.num_logs(); ++l) {
+    const std::shared_ptr<const Log> log = data.Read(l);
+    for (int f = 0; f < std::ssize(log->frames); ++f) {
+      const std::vector<SourcedBox> of_frame = boxes.Boxes(*log, f);
+      for (int b = 0; b < std::ssize(of_frame); ++b) {
+        const SourcedBox& box = of_frame[b];
+        if (box.class_index < 0 || fits[box.class_index] == 0) continue;
+        MinedHit& hit = hits.emplace_back(HitOf(data, {l, f, b}));
+        hit.boxes_in_frame = static_cast<int>(of_frame.size());
+        hit.box_in_world = box.box;
+        hit.class_name = box.class_name;
+        hit.score = box.score * fits[box.class_index];
+        hit.why = StrCat(words, " is ", box.class_name, " (", Fixed(fits[box.class_index], 2),
+                         "), the detector says ", Fixed(box.score, 2));
+      }
+    }
+  }
+  return hits;
+}
+
+}  // namespace
+
+CommandAction SetUpMineSimilar(CLI::App& app) {
+  struct Arguments {
+    MineArguments mine;
+    VectorArguments vectors;
+    std::vector<std::string> examples, negatives;
+    std::string text, not_text, level = "box", reader = "auto";
+    std::string score = "max";
+    double min_distance = 0, negative_weight = 0.5;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  AddMineArguments(app, &arguments->mine, 2);
+  app.add_option("--text", arguments->text, "what to look for, in words")->type_name("WORDS");
+  app.add_option("--reader", arguments->reader,
+                 "who reads the words: the teacher, or the classes of the detector that the boxes "
+                 "are from, by WordNet; auto = classes where one fits (default: auto)")
+      ->check(CLI::IsMember({"auto", "teacher", "classes"}).description(""))
+      ->type_name("auto|teacher|classes");
+  app.add_option("--example", arguments->examples,
+                 "what it looks like: a box (LOG/NUMBER:BOX), with --level frame a frame "
+                 "(LOG/NUMBER), or a picture of it")
+      ->type_name("BOX|FRAME|FILE ...");
+  app.add_option("--not", arguments->negatives, "what it is not, in the same forms")
+      ->type_name("BOX|FRAME|FILE ...");
+  app.add_option("--not-text", arguments->not_text, "what it is not, in words, by commas")
+      ->type_name("WORDS");
+  app.add_option("--level", arguments->level, "what is found (default: box)")
+      ->check(CLI::IsMember({"box", "frame"}).description(""))
+      ->type_name("box|frame");
+  app.add_option("--score", arguments->score,
+                 "how likenesses to several examples become one: of the nearest, the mean, between "
+                 "the two, or a classifier fitted on the spot (default: max)")
+      ->check(CLI::IsMember({"max", "mean", "softmax-mean", "logistic"}).description(""))
+      ->type_name("max|mean|softmax-mean|logistic");
+  app.add_option("--min-distance", arguments->min_distance,
+                 "between vectors of hits, 0 to 2: spreads them out (default: 0)")
+      ->check(CLI::Range(0.0, 2.0).description(""))
+      ->type_name("X");
+  app.add_option("--negative-weight", arguments->negative_weight,
+                 "of the nearest negative against the rest (default: 0.5)")
+      ->check(CLI::Range(0.0, 10.0).description(""))
+      ->type_name("X");
+  app.add_option("--teacher", arguments->vectors.teacher,
+                 "what describes pictures: embedded, or a card (default: embedded)")
+      ->type_name("NAME");
+  AddVectorArguments(app, &arguments->vectors);
+  return [arguments] {
+    const MineArguments& mine = arguments->mine;
+    if (arguments->text.empty() && arguments->examples.empty()) {
+      throw UsageError("mine similar: expected --text or --example");
+    }
+    const MinedData data(mine.data);
+    const BoxSource boxes = BoxSource::Open(arguments->vectors.boxes);
+    MinedHits hits{"similar", mine.data.string(), {}, {}};
+    const bool by_class = arguments->reader == "classes";
+    if (by_class && (arguments->text.empty() || !arguments->examples.empty())) {
+      throw UsageError("mine similar: --reader classes needs --text alone");
+    }
+    if (by_class || (arguments->reader == "auto" && arguments->examples.empty() &&
+                     arguments->level == "box" && !boxes.is_annotations())) {
+      std::vector<MinedHit> found = HitsByClass(data, boxes, arguments->text);
+      ATHANOR_CHECK(!by_class || !found.empty(), boxes.name(), ": no class of these means '",
+                    arguments->text, "'");
+      if (!found.empty()) {
+        hits.about.emplace_back("reader", "classes of " + boxes.name());
+        hits.about.emplace_back("boxes", Grouped(std::ssize(found)));
+        hits.hits = BestHits(std::move(found), mine.window_us(), mine.count);
+        ReportMined(mine, data, hits);
+        return 0;
+      }
+    }
+    std::unique_ptr<Teacher> teacher;
+    std::optional<TeacherVectors> vectors;
+    FillVectors(data, mine.out, boxes, &arguments->vectors, &teacher, &vectors, &hits);
+
+    DirectedQuery query;
+    std::vector<float> positives, negatives, text;
+    const auto append = [](std::vector<float>* list, const std::vector<float>& vector) {
+      list->insert(list->end(), vector.begin(), vector.end());
+    };
+    for (const std::string& example : arguments->examples) {
+      append(&positives, ExampleVector(data, boxes, &*vectors, arguments->level, example));
+    }
+    for (const std::string& example : arguments->negatives) {
+      append(&negatives, ExampleVector(data, boxes, &*vectors, arguments->level, example));
+    }
+    for (size_t begin = 0; begin < arguments->not_text.size();) {
+      const size_t end = std::min(arguments->not_text.find(',', begin), arguments->not_text.size());
+      append(&negatives, TextVector(*teacher, arguments->not_text.substr(begin, end - begin)));
+      begin = end + 1;
+    }
+    if (!arguments->text.empty()) text = TextVector(*teacher, arguments->text);
+    query.positives = positives;
+    query.negatives = negatives;
+    query.text = text;
+    query.negative_weight = arguments->negative_weight;
+    for (const ExampleScore score : {ExampleScore::kMax, ExampleScore::kMean,
+                                     ExampleScore::kSoftmaxMean, ExampleScore::kLogistic}) {
+      if (ExampleScoreName(score) == arguments->score) query.score = score;
+    }
+
+    const VectorLevel& level = arguments->level == "box" ? vectors->boxes() : vectors->frames();
+    std::vector<int64_t> ids;
+    for (const auto& [id, ref] : level.items) ids.push_back(id);
+    const VectorFilter filter = FilterOf(*level.table, ids);
+    DirectedOptions options;
+    options.count = mine.count;
+    options.window_us = mine.window_us();
+    options.min_distance = arguments->min_distance;
+    options.filter = &filter;
+    options.moment = [&](int64_t id) -> Moment {
+      const FrameRef& ref = level.items.at(id);
+      return {ref.log, data.Read(ref.log)->frames[ref.frame].time_us};
+    };
+    const VectorIndex index(level.table);
+    const DirectedResult result = MineDirected(index, query, options);
+    for (const DirectedHit& found : result.hits) {
+      MinedHit& hit = hits.hits.emplace_back(HitOfRow(data, boxes, level.items.at(found.id)));
+      hit.score = found.score;
+      hit.why = found.reason;
+    }
+    hits.about.emplace_back("searched", result.plan);
+    ReportMined(mine, data, hits);
+    return 0;
+  };
+}
+
+CommandAction SetUpMineSelect(CLI::App& app) {
+  struct Arguments {
+    MineArguments mine;
+    std::vector<fs::path> hits;
+    VectorArguments vectors;
+    SelectionCost cost;
+    std::string method = "score";
+    uint64_t seed = 1;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  arguments->cost.budget = 100;
+  arguments->mine.count = 1'000'000;
+  arguments->vectors.teacher.clear();
+  AddMineArguments(app, &arguments->mine, 2);
+  app.add_option("--hits", arguments->hits, "hits.json of one or more miners of the same data")
+      ->required()
+      ->type_name("FILE ...");
+  app.add_option("--budget", arguments->cost.budget, "what labelling may cost (default: 100)")
+      ->check(CLI::Range(0.0, 1e12).description(""))
+      ->type_name("X");
+  app.add_option("--per-frame", arguments->cost.per_frame, "cost of a frame (default: 1)")
+      ->check(CLI::Range(0.0, 1e9).description(""))
+      ->type_name("X");
+  app.add_option("--per-box", arguments->cost.per_box, "cost of a box in it (default: 0.1)")
+      ->check(CLI::Range(0.0, 1e9).description(""))
+      ->type_name("X");
+  app.add_option("--method", arguments->method,
+                 "the best scores, or with --teacher those unlike one another (default: score)")
+      ->check(CLI::IsMember({"score", "random", "k-centre", "k-means++"}).description(""))
+      ->type_name("score|random|k-centre|k-means++");
+  app.add_option("--teacher", arguments->vectors.teacher,
+                 "what describes frames, for k-centre and k-means++: embedded, or a card")
+      ->type_name("NAME");
+  AddVectorArguments(app, &arguments->vectors);
+  app.add_option("--seed", arguments->seed, "of what is drawn at random (default: 1)")
+      ->type_name("N");
+  return [arguments] {
+    const MineArguments& mine = arguments->mine;
+    const bool by_vectors = arguments->method.starts_with("k-");
+    if (by_vectors && arguments->vectors.teacher.empty()) {
+      throw UsageError("mine select: --method " + arguments->method + " needs --teacher");
+    }
+    const MinedData data(mine.data);
+    const BoxSource boxes = BoxSource::Open(arguments->vectors.boxes);
+    MinedHits about{"select", mine.data.string(), {}, {}};
+    std::vector<MinedHits> lists;
+    for (const fs::path& path : arguments->hits) lists.push_back(ReadMinedHits(path));
+    const std::vector<MinedHit> merged = BestHits(MergeHits(lists), mine.window_us(), mine.count);
+    std::vector<Candidate> candidates;
+    for (const MinedHit& hit : merged) {
+      candidates.push_back({std::ssize(candidates), hit.score, 0, hit.time_us, hit.boxes_in_frame});
+    }
+    SelectionArgs args;
+    args.cost = arguments->cost;
+    args.seed = arguments->seed;
+    std::vector<float> vectors;
+    if (!arguments->vectors.teacher.empty()) {
+      std::unique_ptr<Teacher> teacher;
+      std::optional<TeacherVectors> kept;
+      FillVectors(data, mine.out, boxes, &arguments->vectors, &teacher, &kept, &about);
+      args.dimension = teacher->dimension();
+      for (const MinedHit& hit : merged) {
+        const int log = data.FindLog(hit.log);
+        ATHANOR_CHECK(log >= 0, data.path().string(), ": no log is called '", hit.log, "'");
+        const int64_t row = kept->frames().table->Find(FrameVectorId(*data.Read(log), hit.frame));
+        vectors.resize(vectors.size() + args.dimension, 0);
+        if (row >= 0) kept->frames().table->Read(row, &vectors[vectors.size() - args.dimension]);
+      }
+      args.vectors = vectors;
+    }
+    args.candidates = candidates;
+
+    // Always beside it: chance, and the scores alone.
+    std::vector<std::vector<std::string>> rows = {
+        {"method", "frames", "boxes", "cost", "logs", "mean score"}};
+    std::set<std::string> methods = {"random", "score", arguments->method};
+    for (const SelectionMethod method : {SelectionMethod::kRandom, SelectionMethod::kScore,
+                                         SelectionMethod::kKCentre, SelectionMethod::kKMeansPlus}) {
+      const std::string name(SelectionMethodName(method));
+      if (!methods.contains(name)) continue;
+      args.method = method;
+      const Selection selection = SelectWithinCost(args);
+      MinedHits chosen = about;
+      chosen.about.emplace_back("method", name);
+      std::set<std::string> logs;
+      int64_t boxes_in = 0;
+      double score = 0;
+      for (const int i : selection.indices) {
+        chosen.hits.push_back(merged[i]);
+        logs.insert(merged[i].log);
+        boxes_in += merged[i].boxes_in_frame;
+        score += merged[i].score;
+      }
+      const double n = std::max<double>(1, static_cast<double>(selection.indices.size()));
+      rows.push_back({name, Grouped(std::ssize(selection.indices)), Grouped(boxes_in),
+                      Fixed(selection.cost, 1), StrCat(logs.size()), Fixed(score / n, 3)});
+      if (name == arguments->method) {
+        about.hits = chosen.hits;
+      } else {
+        WriteMinedHits(mine.out / (name + ".json"), chosen);
+      }
+    }
+    std::cout << Table(rows) << "\n";
+    about.about.emplace_back("method", arguments->method);
+    about.about.emplace_back("candidates", StrCat(candidates.size(), " frames of ", lists.size(),
+                                                  lists.size() == 1 ? " list" : " lists"));
+    ReportMined(mine, data, about);
+    return 0;
+  };
+}
+
+}  // namespace athanor

@@ -1,0 +1,459 @@
+#include "athanor/loop/inference/inference_run.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <thread>
+
+#include "athanor/base/error.h"
+#include "athanor/base/files.h"
+#include "athanor/base/log.h"
+#include "athanor/base/progress.h"
+#include "athanor/base/sha256.h"
+#include "athanor/loop/inference/inference_worker.h"
+#include "athanor/loop/queue/sqlite_queue.h"
+#ifdef ATHANOR_WITH_NATS
+#include "athanor/loop/queue/nats_queue.h"
+#endif
+
+extern char** environ;
+
+namespace athanor {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+using nlohmann::json;
+
+// Leases that a shard gets. Many: workers may be killed for reasons of their own, and a frame that
+// kills them is found out long before.
+constexpr int kAttempts = 50;
+constexpr int kRounds = 4;          // over damaged cells and lost queues
+constexpr int kIdleDeaths = 6;      // of workers, without a pass in between
+constexpr double kGrace_s = 5;      // for workers to see that all is done
+constexpr double kSilence_s = 120;  // in which every worker makes a pass, or is stuck
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Which queue a run works on.
+struct QueuePlace {
+  fs::path file;     // of a queue on this machine
+  std::string nats;  // or a server's URL and the queue's name
+  std::string name;
+  WorkQueueOptions options;
+};
+
+std::unique_ptr<WorkQueue> OpenQueue(const QueuePlace& place) {
+  if (place.nats.empty()) return std::make_unique<SqliteQueue>(place.file, place.options);
+#ifdef ATHANOR_WITH_NATS
+  NatsQueueOptions options;
+  static_cast<WorkQueueOptions&>(options) = place.options;
+  return std::make_unique<NatsQueue>(place.nats, place.name, options);
+#else
+  throw Error(StrCat(place.nats, ": this program was built without NATS"));
+#endif
+}
+
+// One run may hold a folder with work from a file, or any number with work from a server.
+class FolderLock {
+ public:
+  FolderLock(const fs::path& path, bool is_shared) {
+    file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    ATHANOR_CHECK(file_ >= 0, path.string(), ": cannot open: ", std::strerror(errno));
+    if (::flock(file_, (is_shared ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0) return;
+    ::close(file_);
+    throw Error(StrCat(path.parent_path().parent_path().string(),
+                       ": another inference is at work in this folder"));
+  }
+  ~FolderLock() { ::close(file_); }
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  int file_ = -1;
+};
+
+// While it lives, no other run makes the table.
+class TableLock {
+ public:
+  explicit TableLock(const fs::path& path) {
+    file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    ATHANOR_CHECK(file_ >= 0 && ::flock(file_, LOCK_EX) == 0, path.string(),
+                  ": cannot lock: ", std::strerror(errno));
+  }
+  ~TableLock() { ::close(file_); }
+  TableLock(const TableLock&) = delete;
+  TableLock& operator=(const TableLock&) = delete;
+
+ private:
+  int file_ = -1;
+};
+
+// Its name is in no other process's hands, here or elsewhere.
+std::string RunName() {
+  char host[256] = "host";
+  ::gethostname(host, sizeof host - 1);
+  const auto now = std::chrono::system_clock::now().time_since_epoch().count();
+  return StrCat("run-", Sha256Of(StrCat(host, " ", ::getpid(), " ", now)).substr(0, 12));
+}
+
+class WorkerProcesses {
+ public:
+  WorkerProcesses(const InferenceOptions& options, fs::path run) : options_(options), run_(run) {
+    pids_.resize(options.workers);
+    for (pid_t& pid : pids_) pid = Start();
+  }
+  ~WorkerProcesses() { KillAll(); }
+
+  // The number that are at work. Replaces those that died. Throws Error as RunInference.
+  int Look(int64_t passes, int64_t* deaths) {
+    int alive = 0;
+    for (pid_t& pid : pids_) {
+      if (pid == 0) continue;
+      int status = 0;
+      if (::waitpid(pid, &status, WNOHANG) == 0) {
+        ++alive;
+        continue;
+      }
+      const std::string name = names_.at(pid);
+      pid = 0;
+      if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
+      const fs::path reason = run_ / (name + ".error");
+      std::error_code error;
+      if (fs::is_regular_file(reason, error)) throw Error(ReadFile(reason));
+      ++*deaths;
+      if (passes > passes_at_death_) idle_deaths_ = 0;
+      passes_at_death_ = passes;
+      const std::string how = WIFSIGNALED(status) ? StrCat("signal ", WTERMSIG(status))
+                              : WEXITSTATUS(status) == kHungExit
+                                  ? std::string("a frame that took too long")
+                                  : StrCat("exit status ", WEXITSTATUS(status));
+      LogWarning(StrCat("worker ", name, " ended by ", how, "; another takes its place"));
+      ATHANOR_CHECK(++idle_deaths_ < kIdleDeaths + options_.workers,
+                    "inference: workers end before they have done anything (", how, ")");
+      pid = Start();
+      ++alive;
+    }
+    return alive;
+  }
+
+  void KillAll() {
+    for (pid_t& pid : pids_) {
+      if (pid == 0) continue;
+      ::kill(pid, SIGKILL);
+      ::waitpid(pid, nullptr, 0);
+      pid = 0;
+    }
+  }
+  // The ones that are stuck make room for others.
+  void KillToReplace() {
+    for (const pid_t pid : pids_) {
+      if (pid != 0) ::kill(pid, SIGKILL);
+    }
+  }
+
+  const std::map<pid_t, std::string>& names() const { return names_; }
+
+ private:
+  pid_t Start() {
+    const std::string name = StrCat(run_.filename().string(), "-", names_.size());
+    std::vector<std::string> words = options_.worker_command(run_, name);
+    std::vector<char*> arguments;
+    for (std::string& word : words) arguments.push_back(word.data());
+    arguments.push_back(nullptr);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+    pid_t pid = 0;
+    const int failure =
+        ::posix_spawn(&pid, arguments[0], &actions, nullptr, arguments.data(), environ);
+    posix_spawn_file_actions_destroy(&actions);
+    ATHANOR_CHECK(failure == 0, words[0], ": cannot start: ", std::strerror(failure));
+    names_[pid] = name;
+    return pid;
+  }
+
+  const InferenceOptions& options_;
+  const fs::path run_;
+  std::vector<pid_t> pids_;  // 0: has ended
+  std::map<pid_t, std::string> names_;
+  int64_t passes_at_death_ = 0;
+  int idle_deaths_ = 0;
+};
+
+class Run {
+ public:
+  Run(fs::path folder, const InferencePlan& plan, const Ensembles& ensembles,
+      const InferenceOptions& options)
+      : folder_(std::move(folder)),
+        plan_(plan),
+        ensembles_(ensembles),
+        options_(options),
+        cells_(plan.cells),
+        work_(folder_ / "work"),
+        run_(work_ / RunName()) {
+    for (const ModelSpec& model : plan.models) {
+      CheckModelName(model.name);
+      ATHANOR_CHECK(std::count_if(plan.models.begin(), plan.models.end(),
+                                  [&](const ModelSpec& m) { return m.name == model.name; }) == 1,
+                    "inference: expected models of different names, found '", model.name,
+                    "' twice");
+    }
+  }
+
+  InferenceReport Do() {
+    const auto start = Clock::now();
+    MakeFolder(work_);
+    const FolderLock lock(work_ / "lock", !options_.nats.empty());
+    if (options_.nats.empty()) RemoveOldRuns();
+    const std::vector<CellShard> shards = plan_.Shards();
+    if (options_.retry_failed) ForgetFailures(shards);
+    std::vector<CellShard> missing = MissingOf(shards);
+    for (const CellShard& shard : shards) report_.cells += shard.count;
+    report_.reused = report_.cells;
+    for (const CellShard& shard : missing) {
+      report_.reused -= shard.count - std::ssize(cells_.ReadParts(shard));
+    }
+    const bool was_whole = missing.empty();
+    for (int round = 0;; ++round) {
+      if (!missing.empty()) Compute(shards, missing, round);
+      missing = MissingOf(shards);
+      std::erase_if(missing, [&](const CellShard& shard) { return dead_.contains(shard.Id()); });
+      if (missing.empty()) {
+        try {
+          MakeTable(was_whole && round == 0);
+          break;
+        } catch (const CellDamage& damage) {
+          LogWarning(StrCat(damage.what(), "; it is computed again"));
+          cells_.SetAside(damage.shard);
+          missing = {damage.shard};
+        }
+      }
+      ATHANOR_CHECK(round + 1 < kRounds, folder_.string(), ": ", missing.size(),
+                    " shards are not there although all work is done, the first is ",
+                    missing[0].Id());
+    }
+    std::error_code error;
+    fs::remove_all(run_, error);
+    for (const auto& [id, reason] : dead_) report_.dead.push_back(StrCat(id, ": ", reason));
+    const InferenceTable table(folder_);
+    for (const InferredModel& model : table.models()) report_.failed += std::ssize(model.failed);
+    report_.wall_s = SecondsSince(start);
+    return report_;
+  }
+
+ private:
+  std::vector<CellShard> MissingOf(const std::vector<CellShard>& shards) const {
+    std::vector<CellShard> missing;
+    for (const CellShard& shard : shards) {
+      if (!cells_.Has(shard)) missing.push_back(shard);
+    }
+    return missing;
+  }
+
+  // What runs that were killed have left. (Their cells are not in there.)
+  void RemoveOldRuns() const {
+    std::error_code error;
+    std::vector<fs::path> old;
+    for (fs::directory_iterator entry(work_, error), end; !error && entry != end;
+         entry.increment(error)) {
+      if (entry->path().filename().string().starts_with("run-")) old.push_back(entry->path());
+    }
+    for (const fs::path& path : old) fs::remove_all(path, error);
+  }
+
+  void ForgetFailures(const std::vector<CellShard>& shards) const {
+    for (const CellShard& shard : shards) {
+      if (!cells_.Has(shard)) continue;
+      std::vector<FrameOutput> outputs;
+      try {
+        outputs = cells_.Read(shard);
+      } catch (const CellDamage&) {
+        continue;  // found again when the table is made
+      }
+      if (std::all_of(outputs.begin(), outputs.end(),
+                      [](const FrameOutput& output) { return output.failure.empty(); })) {
+        continue;
+      }
+      for (int f = 0; f < shard.count; ++f) {
+        if (outputs[f].failure.empty()) {
+          cells_.AppendPart(shard, run_.filename().string(), shard.first + f, outputs[f]);
+        }
+      }
+      std::error_code error;
+      fs::remove(cells_.PathOf(shard), error);
+    }
+  }
+
+  void Compute(const std::vector<CellShard>& shards, const std::vector<CellShard>& missing,
+               int round) {
+    QueuePlace place;
+    place.options.lease_s = options_.lease_s;
+    place.options.attempts = kAttempts;
+    place.file = run_ / StrCat("queue-", round, ".sqlite");
+    place.nats = options_.nats;
+    if (!place.nats.empty()) {
+      // The same for all runs that are to share the work.
+      std::string all = fs::weakly_canonical(plan_.cells).string();
+      for (const CellShard& shard : shards) all += "\n" + shard.Id();
+      place.name = StrCat("infer-", Sha256Of(all).substr(0, 16), "-", round);
+    }
+    MakeFolder(run_);
+    const std::unique_ptr<WorkQueue> queue = OpenQueue(place);
+    for (const CellShard& shard : missing) queue->Publish(shard.Id(), shard.Id());
+    if (options_.workers == 0) {
+      WorkerOptions worker;
+      worker.queue = place.options;
+      worker.name = run_.filename().string();
+      worker.passes = run_ / "0.passes";
+      RunInferenceWorker(plan_, *queue, options_.open, worker);
+    } else {
+      WriteFile(run_ / "plan.json", EncodePlan(plan_));
+      WriteFile(run_ / "run.json", json{{"file", place.file.string()},
+                                        {"nats", place.nats},
+                                        {"name", place.name},
+                                        {"lease_s", options_.lease_s},
+                                        {"parent", ::getpid()}}
+                                       .dump(1));
+      Watch(*queue);
+    }
+    CountPasses();
+    for (const DeadJob& job : queue->DeadJobs()) dead_[job.id] = "not computed: " + job.reason;
+  }
+
+  void Watch(WorkQueue& queue) {
+    std::optional<Progress> bar;
+    if (options_.show_progress) bar.emplace("inference", report_.cells, report_.reused);
+    WorkerProcesses workers(options_, run_);
+    int64_t seen = -1;
+    auto last_pass = Clock::now(), last_look = Clock::now();
+    std::optional<Clock::time_point> done;
+    while (workers.Look(report_.passes, &report_.deaths) > 0) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      if (SecondsSince(last_look) < 0.25) continue;
+      last_look = Clock::now();
+      CountPasses();
+      if (report_.passes != seen) last_pass = Clock::now();
+      seen = report_.passes;
+      if (bar) {
+        bar->Update(std::min(report_.reused + report_.passes, report_.cells),
+                    StrCat(report_.passes, " passes"));
+      }
+      const WorkQueueCounts counts = queue.Counts();
+      if (counts.waiting + counts.leased == 0) {
+        // One that was stopped does not see it.
+        if (!done) done = Clock::now();
+        if (SecondsSince(*done) > kGrace_s) workers.KillAll();
+      } else if (counts.waiting > 0 &&
+                 SecondsSince(last_pass) > std::max(kSilence_s, 3 * options_.lease_s)) {
+        LogWarning(StrCat("no worker has done a pass in ", kSilence_s, " s; they are replaced"));
+        workers.KillToReplace();
+        last_pass = Clock::now();
+      }
+    }
+  }
+
+  // Of all this run's workers so far.
+  void CountPasses() {
+    report_.passes = 0;
+    report_.read_s = report_.wait_s = report_.forward_s = 0;
+    std::error_code error;
+    for (fs::directory_iterator entry(run_, error), end; !error && entry != end;
+         entry.increment(error)) {
+      if (entry->path().extension() != ".passes") continue;
+      for (const PassRecord& pass : ReadPasses(entry->path())) {
+        ++report_.passes;
+        report_.read_s += pass.read_s;
+        report_.wait_s += pass.wait_s;
+        report_.forward_s += pass.forward_s;
+      }
+    }
+  }
+
+  // `is_known`: all cells were there. Then a table of the same plan is this one.
+  void MakeTable(bool is_known) const {
+    const TableLock lock(work_ / "table-lock");
+    std::error_code error;
+    if (is_known && fs::is_regular_file(folder_ / "table.json", error)) {
+      try {
+        const InferenceTable table(folder_);
+        bool is_same = table.clips() == plan_.clips && table.ensembles() == ensembles_ &&
+                       table.models().size() == plan_.models.size();
+        for (size_t m = 0; m < plan_.models.size() && is_same; ++m) {
+          const InferredModel& model = table.models()[m];
+          is_same = model.spec == plan_.models[m];
+          for (const fs::path& path : {model.boxes, model.frame_vectors, model.object_vectors}) {
+            is_same = is_same && (path.empty() || fs::is_regular_file(path, error));
+          }
+        }
+        if (is_same) return;
+      } catch (const Error&) {
+        // It is made anew.
+      }
+    }
+    WriteInferenceTable(folder_, plan_, ensembles_, dead_);
+  }
+
+  const fs::path folder_;
+  const InferencePlan& plan_;
+  const Ensembles& ensembles_;
+  const InferenceOptions& options_;
+  const CellStore cells_;
+  const fs::path work_, run_;
+  std::map<std::string, std::string> dead_;  // shards: why nobody could work on them
+  InferenceReport report_;
+};
+
+}  // namespace
+
+InferenceReport RunInference(const fs::path& folder, const InferencePlan& plan,
+                             const Ensembles& ensembles, const InferenceOptions& options) {
+  return Run(folder, plan, ensembles, options).Do();
+}
+
+int RunWorkerProcess(const fs::path& run, const std::string& worker, const ModelOpener& open) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  try {
+    const json root = json::parse(ReadFile(run / "run.json"));
+    if (::getppid() != root.at("parent").get<pid_t>()) return 1;  // it has died already
+    const InferencePlan plan =
+        DecodePlan(ReadFile(run / "plan.json"), (run / "plan.json").string());
+    QueuePlace place;
+    place.file = root.at("file").get<std::string>();
+    place.nats = root.at("nats").get<std::string>();
+    place.name = root.at("name").get<std::string>();
+    place.options.lease_s = root.at("lease_s").get<double>();
+    place.options.attempts = kAttempts;
+    const std::unique_ptr<WorkQueue> queue = OpenQueue(place);
+    WorkerOptions options;
+    options.queue = place.options;
+    options.name = worker;
+    options.passes = run / (worker + ".passes");
+    options.owns_process = true;
+    RunInferenceWorker(plan, *queue, open, options);
+    return 0;
+  } catch (const std::exception& error) {
+    try {
+      WriteFile(run / (worker + ".error"), error.what());
+    } catch (const std::exception&) {
+      return 2;  // a full disk, say: the parent hears of it by this alone
+    }
+    return 1;
+  }
+}
+
+}  // namespace athanor
