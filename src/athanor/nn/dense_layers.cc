@@ -76,16 +76,26 @@ Convolution2d::Convolution2d(const LayerScope& scope, int64_t in, int64_t out,
   variance_ = scope.parameters->AddBuffer(scope.prefix + "variance", at::ones({out}));
 }
 
-at::Tensor Convolution2d::Forward(const at::Tensor& x, bool training) const {
+at::Tensor Convolution2d::Convolve(const at::Tensor& x) const {
   const at::Tensor weight = weight_.to(x.scalar_type())
                                 .contiguous(x.is_contiguous(at::MemoryFormat::ChannelsLast)
                                                 ? at::MemoryFormat::ChannelsLast
                                                 : at::MemoryFormat::Contiguous);
   const at::Tensor bias = bias_.defined() ? bias_.to(x.scalar_type()) : bias_;
-  const at::Tensor y =
-      at::conv2d(x, weight, bias, options_.stride, options_.kernel / 2, 1, options_.groups);
+  return at::conv2d(x, weight, bias, options_.stride, options_.kernel / 2, 1, options_.groups);
+}
+
+at::Tensor Convolution2d::Forward(const at::Tensor& x, bool training) const {
+  const at::Tensor y = Convolve(x);
   if (!scale_.defined()) return y;
   return at::batch_norm(y, scale_, shift_, mean_, variance_, training, kMomentum, kVarianceFloor,
+                        /*cudnn_enabled=*/false);
+}
+
+at::Tensor Convolution2d::ForwardByBatch(const at::Tensor& x) const {
+  const at::Tensor y = Convolve(x);
+  if (!scale_.defined()) return y;
+  return at::batch_norm(y, scale_, shift_, {}, {}, /*training=*/true, kMomentum, kVarianceFloor,
                         /*cudnn_enabled=*/false);
 }
 

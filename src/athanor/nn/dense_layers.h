@@ -79,12 +79,17 @@ class Convolution2d {
       : Convolution2d(scope, in, out, Options{}) {}
   // `training`: normalises by the batch, which the running statistics follow.
   at::Tensor Forward(const at::Tensor& x, bool training) const;
+  // Normalises by the batch, too, but running statistics neither follow nor are looked at: for
+  // inputs that are unlike those of which they are.
+  at::Tensor ForwardByBatch(const at::Tensor& x) const;
   c10::Device device() const { return weight_.device(); }
   // The scale of the normalisation, for blocks that shall begin as the identity.
   at::Tensor& norm_scale() { return scale_; }
   at::Tensor& bias() { return bias_; }
 
  private:
+  at::Tensor Convolve(const at::Tensor& x) const;
+
   Options options_;
   at::Tensor weight_, bias_;
   at::Tensor scale_, shift_, mean_, variance_;  // of the normalisation

@@ -45,6 +45,8 @@ TEST(DenseLayers, ConvolutionNormalisesByTheBatchOnlyInTraining) {
   layer.Forward(x, false);
   EXPECT_TRUE(at::equal(before, parameters.Get("conv.mean")));
   EXPECT_GT(before.abs().max().item<float>(), 0);
+  EXPECT_TRUE(at::allclose(layer.ForwardByBatch(x), trained));
+  EXPECT_TRUE(at::equal(before, parameters.Get("conv.mean")));
   // bfloat16 in, bfloat16 out, and near.
   const at::Tensor exact = layer.Forward(x, false);
   const at::Tensor rounded = layer.Forward(x.to(at::kBFloat16), false);

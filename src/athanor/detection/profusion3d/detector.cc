@@ -235,6 +235,7 @@ ViewMaps Detector::Encode(const DetectionSample& sample, const DetectorPass& pas
     clock.Add(&DetectorTimes::mappings);
   }
   if (pass.cameras_alone) return maps;
+  maps.has_both = with_lidar && with_cameras;
   if (with_lidar || with_cameras)
     maps.bev = fuse_bev_.Forward(lidar_bev, camera_bev, pass.training, pass.bfloat16);
   if (with_cameras) {
@@ -265,7 +266,7 @@ DetectorOutputs Detector::Forward(const DetectionSample& sample, const DetectorP
   inputs.has_camera = sample.has_camera;
   inputs.image_stride = camera_.stride();
   if (heat_ && maps.bev.defined()) {
-    outputs.heat = heat_->Forward(At(maps.bev, pass), pass.training).to(at::kFloat);
+    outputs.heat = heat_->Forward(At(maps.bev, pass), pass.training, !maps.has_both).to(at::kFloat);
     const HeatPeaks peaks = FindPeaks(outputs.heat, options_.proposals);
     const int64_t rows = maps.bev.size(1), columns = maps.bev.size(2);
     const at::Tensor cells = maps.bev.flatten(1).t();

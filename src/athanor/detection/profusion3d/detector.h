@@ -47,6 +47,7 @@ struct ViewMaps {
   // [C,depths,h,w], and in training of what they show [C,classes+1,h,w], the last nothing of
   // these; HeatHead of what cameras alone say [classes,rows,columns].
   at::Tensor pixel_depth, pixel_classes, camera_heat;
+  bool has_both = false;  // LiDAR and cameras have had their say
 };
 
 struct DetectorOutputs {

@@ -18,8 +18,10 @@ HeatHead::HeatHead(const LayerScope& scope, int64_t width)
   out_.bias().fill_(kPriorLogit);
 }
 
-at::Tensor HeatHead::Forward(const at::Tensor& bev, bool training) const {
-  const at::Tensor hidden = at::relu(hidden_.Forward(bev.unsqueeze(0), training));
+at::Tensor HeatHead::Forward(const at::Tensor& bev, bool training, bool by_batch) const {
+  const at::Tensor map = bev.unsqueeze(0);
+  const at::Tensor hidden =
+      at::relu(by_batch ? hidden_.ForwardByBatch(map) : hidden_.Forward(map, training));
   return out_.Forward(hidden, training).squeeze(0);
 }
 

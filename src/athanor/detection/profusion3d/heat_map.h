@@ -22,7 +22,8 @@ class HeatHead {
   // A class is as likely as 0.01 at first.
   HeatHead(const LayerScope& scope, int64_t width);
   // [width,rows,columns] to logits [classes,rows,columns], a row of kDetectionClasses each.
-  at::Tensor Forward(const at::Tensor& bev, bool training) const;
+  // `by_batch`: see Convolution2d::ForwardByBatch.
+  at::Tensor Forward(const at::Tensor& bev, bool training, bool by_batch = false) const;
 
  private:
   Convolution2d hidden_, out_;

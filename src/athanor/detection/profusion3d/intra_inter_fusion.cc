@@ -114,8 +114,12 @@ at::Tensor IntraInterFusion::Forward(const at::Tensor& intra, const at::Tensor& 
   const at::Tensor x = intra.defined() ? take(intra, missing_intra_)
                                        : other + missing_intra_.to(other.scalar_type());
   const auto finish = [&](const at::Tensor& map) { return single ? map.squeeze(0) : map; };
+  const auto convolve = [&](const Convolution2d& layer, const at::Tensor& map) {
+    const bool both = intra.defined() && inter.defined();
+    return both ? layer.Forward(map, training) : layer.ForwardByBatch(map);
+  };
   if (options_.variant == FusionVariant::kConcat) {
-    return finish(at::relu(out_.Forward(ChannelsFirst(at::cat({x, other}, -1)), training)));
+    return finish(at::relu(convolve(out_, ChannelsFirst(at::cat({x, other}, -1)))));
   }
   const at::Tensor own = intra_norm_.Forward(x), mapped = inter_norm_.Forward(other);
   if (options_.variant == FusionVariant::kSelfThenCross ||
@@ -128,7 +132,7 @@ at::Tensor IntraInterFusion::Forward(const at::Tensor& intra, const at::Tensor& 
   at::Tensor around = ChannelsFirst(both);
   if (bfloat16) around = around.to(at::kBFloat16);
   for (const Convolution2d& layer : convolutions_) {
-    around = at::relu(layer.Forward(around, training));
+    around = at::relu(convolve(layer, around));
   }
   const at::Tensor wide = RunSteps(second_, x, ChannelsLast(around).to(x.scalar_type()));
   const at::Tensor result = ChannelsFirst(at::cat({local, wide}, -1));

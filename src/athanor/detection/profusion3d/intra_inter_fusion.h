@@ -70,7 +70,8 @@ class IntraInterFusion {
   // two may be undefined. A learned vector then stands at each pixel of inter; intra is inter plus
   // such a vector, for what asks would else be the same everywhere. Returns
   // [out_width,H,W] or [B,out_width,H,W], channels last in memory; maps that lie so are read
-  // without a copy. `training`: batch normalisation by these very maps.
+  // without a copy. `training`: batch normalisation by these very maps,
+  // as always when one is missing: running statistics are of both.
   // Throws Error for other shapes, and when both are undefined.
   // `bfloat16`: the convolutions compute in that type.
   at::Tensor Forward(const at::Tensor& intra, const at::Tensor& inter, bool training,
