@@ -9,99 +9,52 @@
 #include "athanor/base/files.h"
 #include "athanor/cli/commands.h"
 #include "athanor/cli/mine_report.h"
+#include "athanor/cli/mine_vectors.h"
 #include "athanor/cli/options_cli.h"
-#include "athanor/cli/semantic_pictures.h"
 #include "athanor/detection/evaluation/nuscenes_eval.h"
 #include "athanor/loop/features/class_words.h"
-#include "athanor/loop/features/teacher_vectors.h"
 #include "athanor/loop/mining/directed.h"
 #include "athanor/loop/mining/score_table.h"
 #include "athanor/loop/mining/selection.h"
-#include "athanor/scenes/semantics/teachers/open_teacher.h"
 
 namespace athanor {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Where vectors come from.
+// Where vectors and boxes come from.
 struct VectorArguments {
-  std::string teacher = "embedded", boxes = "annotations";
-  fs::path folder;
+  TeacherVectorOptions teacher;
+  std::string boxes, model;
+  fs::path table;
+
+  BoxSource OpenBoxes() const {
+    if (!boxes.empty()) return BoxSource::Open(boxes);
+    if (table.empty()) return BoxSource::Annotations();
+    const fs::path results = BoxesOfTable(table, model);
+    return results.empty() ? BoxSource::Annotations() : BoxSource::Results(results);
+  }
+  std::unique_ptr<MinedVectors> Open(const MinedData& data, const BoxSource& source,
+                                     const fs::path& out) {
+    if (!table.empty()) {
+      return VectorsOfTable(data, boxes.empty() ? nullptr : &source, table, model);
+    }
+    if (teacher.folder.empty()) teacher.folder = (data.is_lake() ? data.path() : out) / "vectors";
+    return DescribeByTeacher(data, source, teacher);
+  }
 };
 
 void AddVectorArguments(CLI::App& app, VectorArguments* arguments) {
-  app.add_option(
-         "--boxes", arguments->boxes,
-         StrCat("the boxes that are described: ", kBoxSourceHelp, " (default: annotations)"))
+  app.add_option("--boxes", arguments->boxes,
+                 StrCat("the boxes that are described, and that examples are of: ", kBoxSourceHelp,
+                        " (default: annotations; with --features the model's own)"))
       ->type_name("FILE|annotations");
-  AddPath(app, "--vectors", &arguments->folder,
-          "folder that keeps the vectors (default: vectors/ in the lake, else in OUT)");
-}
-
-void FillVectors(const MinedData& data, const fs::path& out, const BoxSource& boxes,
-                 VectorArguments* arguments, std::unique_ptr<Teacher>* teacher,
-                 std::optional<TeacherVectors>* vectors, MinedHits* hits) {
-  if (arguments->folder.empty()) {
-    arguments->folder = (data.is_lake() ? data.path() : out) / "vectors";
-  }
-  *teacher = OpenTeacher(arguments->teacher);
-  vectors->emplace(teacher->get(), arguments->folder);
-  const TeacherVectors::Report report =
-      (*vectors)->Update(data, boxes, ShowProgress("describing logs"));
-  hits->about.emplace_back("teacher", (*teacher)->key());
-  hits->about.emplace_back("vectors",
-                           StrCat(Grouped(report.boxes), " boxes (", Grouped(report.unseen),
-                                  " in no picture), ", Grouped(report.frames), " frames; ",
-                                  Grouped(report.pictures), " pictures described now"));
-}
-
-// The row of a box or a frame that was named, or the vector of a picture file.
-std::vector<float> ExampleVector(const MinedData& data, const BoxSource& boxes,
-                                 TeacherVectors* vectors, const std::string& level,
-                                 const std::string& text) {
-  if (!FindPhotographs(text).empty() && fs::is_regular_file(text)) {
-    return vectors->OfPicture(ReadImage(text, 3), text);
-  }
-  const FrameRef ref = data.Parse(text);
-  const std::shared_ptr<const Log> log = data.Read(ref.log);
-  const bool is_box = ref.box >= 0;
-  ATHANOR_CHECK(is_box == (level == "box"), "example ", text, ": expected a ",
-                level == "box" ? "box (LOG/NUMBER:BOX)" : "frame (LOG/NUMBER)", " with --level ",
-                level);
-  int64_t id = FrameVectorId(*log, ref.frame);
-  if (is_box) {
-    const std::vector<SourcedBox> of_frame = boxes.Boxes(*log, ref.frame);
-    ATHANOR_CHECK(ref.box < std::ssize(of_frame), "example ", text, ": the frame has ",
-                  of_frame.size(), " boxes in ", boxes.name());
-    id = BoxVectorId(*log, ref.frame, of_frame[ref.box].box);
-  }
-  const VectorTable& table = is_box ? *vectors->boxes().table : *vectors->frames().table;
-  const int64_t row = table.Find(id);
-  ATHANOR_CHECK(row >= 0, "example ", text, ": no picture shows it");
-  std::vector<float> vector(table.spec().dimension);
-  table.Read(row, vector.data());
-  return vector;
-}
-
-std::vector<float> TextVector(const Teacher& teacher, const std::string& words) {
-  ATHANOR_CHECK(!teacher.text_space().empty(), "teacher ", teacher.key(),
-                ": words mean nothing to it");
-  const at::Tensor vector =
-      OpenTextEncoder(teacher.text_space())->Encode(std::vector<std::string>{words}).contiguous();
-  return {vector.data_ptr<float>(), vector.data_ptr<float>() + vector.numel()};
-}
-
-// As all miners have it.
-MinedHit HitOfRow(const MinedData& data, const BoxSource& boxes, const FrameRef& ref) {
-  MinedHit hit = HitOf(data, ref);
-  const std::vector<SourcedBox> of_frame = boxes.Boxes(*data.Read(ref.log), ref.frame);
-  hit.boxes_in_frame = static_cast<int>(of_frame.size());
-  if (ref.box >= 0) {
-    hit.box_in_world = of_frame.at(ref.box).box;
-    hit.class_name = of_frame.at(ref.box).class_name;
-  }
-  return hit;
+  AddPath(app, "--features", &arguments->table,
+          "table of `athanor infer`, whose vectors are used instead of a teacher's");
+  app.add_option("--model", arguments->model, "model of that table (default: the only one)")
+      ->type_name("NAME");
+  AddPath(app, "--vectors", &arguments->teacher.folder,
+          "folder that keeps a teacher's vectors (default: vectors/ in the lake, else in OUT)");
 }
 
 // Boxes of a detector by words: those of the classes that the words mean, best score first. Nothing
@@ -175,7 +128,7 @@ CommandAction SetUpMineSimilar(CLI::App& app) {
                  "of the nearest negative against the rest (default: 0.5)")
       ->check(CLI::Range(0.0, 10.0).description(""))
       ->type_name("X");
-  app.add_option("--teacher", arguments->vectors.teacher,
+  app.add_option("--teacher", arguments->vectors.teacher.teacher,
                  "what describes pictures: embedded, or a card (default: embedded)")
       ->type_name("NAME");
   AddVectorArguments(app, &arguments->vectors);
@@ -185,7 +138,7 @@ CommandAction SetUpMineSimilar(CLI::App& app) {
       throw UsageError("mine similar: expected --text or --example");
     }
     const MinedData data(mine.data);
-    const BoxSource boxes = BoxSource::Open(arguments->vectors.boxes);
+    const BoxSource boxes = arguments->vectors.OpenBoxes();
     MinedHits hits{"similar", mine.data.string(), {}, {}};
     const bool by_class = arguments->reader == "classes";
     if (by_class && (arguments->text.empty() || !arguments->examples.empty())) {
@@ -204,9 +157,8 @@ CommandAction SetUpMineSimilar(CLI::App& app) {
         return 0;
       }
     }
-    std::unique_ptr<Teacher> teacher;
-    std::optional<TeacherVectors> vectors;
-    FillVectors(data, mine.out, boxes, &arguments->vectors, &teacher, &vectors, &hits);
+    const std::unique_ptr<MinedVectors> vectors = arguments->vectors.Open(data, boxes, mine.out);
+    for (const auto& line : vectors->About()) hits.about.push_back(line);
 
     DirectedQuery query;
     std::vector<float> positives, negatives, text;
@@ -214,17 +166,17 @@ CommandAction SetUpMineSimilar(CLI::App& app) {
       list->insert(list->end(), vector.begin(), vector.end());
     };
     for (const std::string& example : arguments->examples) {
-      append(&positives, ExampleVector(data, boxes, &*vectors, arguments->level, example));
+      append(&positives, vectors->Example(example, arguments->level));
     }
     for (const std::string& example : arguments->negatives) {
-      append(&negatives, ExampleVector(data, boxes, &*vectors, arguments->level, example));
+      append(&negatives, vectors->Example(example, arguments->level));
     }
     for (size_t begin = 0; begin < arguments->not_text.size();) {
       const size_t end = std::min(arguments->not_text.find(',', begin), arguments->not_text.size());
-      append(&negatives, TextVector(*teacher, arguments->not_text.substr(begin, end - begin)));
+      append(&negatives, vectors->Words(arguments->not_text.substr(begin, end - begin)));
       begin = end + 1;
     }
-    if (!arguments->text.empty()) text = TextVector(*teacher, arguments->text);
+    if (!arguments->text.empty()) text = vectors->Words(arguments->text);
     query.positives = positives;
     query.negatives = negatives;
     query.text = text;
@@ -234,7 +186,7 @@ CommandAction SetUpMineSimilar(CLI::App& app) {
       if (ExampleScoreName(score) == arguments->score) query.score = score;
     }
 
-    const VectorLevel& level = arguments->level == "box" ? vectors->boxes() : vectors->frames();
+    const VectorLevel& level = vectors->Level(arguments->level);
     std::vector<int64_t> ids;
     for (const auto& [id, ref] : level.items) ids.push_back(id);
     const VectorFilter filter = FilterOf(*level.table, ids);
@@ -250,7 +202,7 @@ CommandAction SetUpMineSimilar(CLI::App& app) {
     const VectorIndex index(level.table);
     const DirectedResult result = MineDirected(index, query, options);
     for (const DirectedHit& found : result.hits) {
-      MinedHit& hit = hits.hits.emplace_back(HitOfRow(data, boxes, level.items.at(found.id)));
+      MinedHit& hit = hits.hits.emplace_back(vectors->Hit(level.items.at(found.id)));
       hit.score = found.score;
       hit.why = found.reason;
     }
@@ -272,7 +224,7 @@ CommandAction SetUpMineSelect(CLI::App& app) {
   auto arguments = std::make_shared<Arguments>();
   arguments->cost.budget = 100;
   arguments->mine.count = 1'000'000;
-  arguments->vectors.teacher.clear();
+  arguments->vectors.teacher.teacher.clear();
   AddMineArguments(app, &arguments->mine, 2);
   app.add_option("--hits", arguments->hits, "hits.json of one or more miners of the same data")
       ->required()
@@ -287,10 +239,10 @@ CommandAction SetUpMineSelect(CLI::App& app) {
       ->check(CLI::Range(0.0, 1e9).description(""))
       ->type_name("X");
   app.add_option("--method", arguments->method,
-                 "the best scores, or with --teacher those unlike one another (default: score)")
+                 "the best scores, or with vectors those unlike one another (default: score)")
       ->check(CLI::IsMember({"score", "random", "k-centre", "k-means++"}).description(""))
       ->type_name("score|random|k-centre|k-means++");
-  app.add_option("--teacher", arguments->vectors.teacher,
+  app.add_option("--teacher", arguments->vectors.teacher.teacher,
                  "what describes frames, for k-centre and k-means++: embedded, or a card")
       ->type_name("NAME");
   AddVectorArguments(app, &arguments->vectors);
@@ -299,11 +251,14 @@ CommandAction SetUpMineSelect(CLI::App& app) {
   return [arguments] {
     const MineArguments& mine = arguments->mine;
     const bool by_vectors = arguments->method.starts_with("k-");
-    if (by_vectors && arguments->vectors.teacher.empty()) {
-      throw UsageError("mine select: --method " + arguments->method + " needs --teacher");
+    const bool has_vectors =
+        !arguments->vectors.teacher.teacher.empty() || !arguments->vectors.table.empty();
+    if (by_vectors && !has_vectors) {
+      throw UsageError("mine select: --method " + arguments->method +
+                       " needs --features or --teacher");
     }
     const MinedData data(mine.data);
-    const BoxSource boxes = BoxSource::Open(arguments->vectors.boxes);
+    const BoxSource boxes = arguments->vectors.OpenBoxes();
     MinedHits about{"select", mine.data.string(), {}, {}};
     std::vector<MinedHits> lists;
     for (const fs::path& path : arguments->hits) lists.push_back(ReadMinedHits(path));
@@ -316,17 +271,17 @@ CommandAction SetUpMineSelect(CLI::App& app) {
     args.cost = arguments->cost;
     args.seed = arguments->seed;
     std::vector<float> vectors;
-    if (!arguments->vectors.teacher.empty()) {
-      std::unique_ptr<Teacher> teacher;
-      std::optional<TeacherVectors> kept;
-      FillVectors(data, mine.out, boxes, &arguments->vectors, &teacher, &kept, &about);
-      args.dimension = teacher->dimension();
+    if (has_vectors) {
+      const std::unique_ptr<MinedVectors> kept = arguments->vectors.Open(data, boxes, mine.out);
+      for (const auto& line : kept->About()) about.about.push_back(line);
+      const VectorTable& table = *kept->Level("frame").table;
+      args.dimension = table.spec().dimension;
       for (const MinedHit& hit : merged) {
         const int log = data.FindLog(hit.log);
         ATHANOR_CHECK(log >= 0, data.path().string(), ": no log is called '", hit.log, "'");
-        const int64_t row = kept->frames().table->Find(FrameVectorId(*data.Read(log), hit.frame));
+        const int64_t row = table.Find(kept->FrameId(log, hit.frame));
         vectors.resize(vectors.size() + args.dimension, 0);
-        if (row >= 0) kept->frames().table->Read(row, &vectors[vectors.size() - args.dimension]);
+        if (row >= 0) table.Read(row, &vectors[vectors.size() - args.dimension]);
       }
       args.vectors = vectors;
     }
