@@ -61,6 +61,14 @@ CommandAction SetUpModelsList(CLI::App& app);
 CommandAction SetUpModelsFetch(CLI::App& app);
 CommandAction SetUpSemanticDistill(CLI::App& app);
 CommandAction SetUpSemanticPredict(CLI::App& app);
+CommandAction SetUpVehicleRun(CLI::App& app);
+CommandAction SetUpVehicleBundle(CLI::App& app);
+CommandAction SetUpVehicleReceive(CLI::App& app);
+CommandAction SetUpLabelAuto(CLI::App& app);
+CommandAction SetUpLabelAudit(CLI::App& app);
+CommandAction SetUpLabelQueue(CLI::App& app);
+CommandAction SetUpLabelImport(CLI::App& app);
+CommandAction SetUpLabelExport(CLI::App& app);
 CommandAction SetUpDoctor(CLI::App& app);
 CommandAction SetUpDemo(CLI::App& app);
 

@@ -35,12 +35,15 @@ void DrawFrame(const FrameOfLog& frame, const DetectionSample& sample,
 
 }  // namespace
 
-std::unique_ptr<Detector> OpenDetector(const std::string& model, const std::string& device) {
+fs::path DetectorFile(const std::string& model) {
   const bool is_name = !fs::is_regular_file(model) && !fs::path(model).has_extension() &&
                        !fs::path(model).has_parent_path();
-  const fs::path file = is_name
-                            ? FindShared("models/athanor-detect-" + model + "/detector.safetensors")
-                            : fs::path(model);
+  return is_name ? FindShared("models/athanor-detect-" + model + "/detector.safetensors")
+                 : fs::path(model);
+}
+
+std::unique_ptr<Detector> OpenDetector(const std::string& model, const std::string& device) {
+  const fs::path file = DetectorFile(model);
   return Detector::FromSafeTensors(ReadSafeTensors(file), file.string(), ParseDevice(device));
 }
 

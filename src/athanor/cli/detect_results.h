@@ -16,6 +16,8 @@ inline constexpr const char* kDetectorModelHelp =
     "tiny, which comes with the program, or a file of `detect train` or `detect export` (default: "
     "tiny)";
 
+// The file of weights that OpenDetector reads.
+std::filesystem::path DetectorFile(const std::string& model);
 // Weights by the name of models/athanor-detect-NAME or by their file, on a device ("cpu", "cuda",
 // "cuda:1"). Throws Error.
 std::unique_ptr<Detector> OpenDetector(const std::string& model, const std::string& device);

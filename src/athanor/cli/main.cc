@@ -11,6 +11,7 @@
 #include "athanor/cli/commands.h"
 #include "athanor/cli/options_cli.h"
 #include "athanor/lake/lake.h"
+#include "athanor/loop/vehicle/upload.h"
 
 namespace athanor {
 namespace {
@@ -83,6 +84,14 @@ const Command kCommands[] = {
     {"mine", "rule", "Find frames and boxes by SQL over their attributes", SetUpMineRule},
     {"mine", "select", "Choose a batch to label from what was mined, within a cost",
      SetUpMineSelect},
+    {"label", "auto", "Label logs by a large model, tracked through past and future",
+     SetUpLabelAuto},
+    {"label", "audit", "Find how sure labels have to be to be as precise as asked for",
+     SetUpLabelAudit},
+    {"label", "queue", "Write what people should look at first", SetUpLabelQueue},
+    {"label", "import", "Take back what people made of it", SetUpLabelImport},
+    {"label", "export", "Write logs with these labels as a nuScenes data set, to train on",
+     SetUpLabelExport},
     {"detect", "eval", "Score detections on a benchmark, as its official tool does",
      SetUpDetectEval},
     {"detect", "train", "Train the LiDAR-camera detector on driving logs", SetUpDetectTrain},
@@ -104,6 +113,11 @@ const Command kCommands[] = {
     {"sim", "street",
      "Simulate driving logs: streets, traffic, cameras and LiDAR, with exact truth",
      SetUpSimStreet},
+    {"vehicle", "run", "Drive logs again as a car that keeps only what matters, under hard budgets",
+     SetUpVehicleRun},
+    {"vehicle", "bundle", "Tell a car what to look for, what it may use, and what to send",
+     SetUpVehicleBundle},
+    {"vehicle", "receive", "Take what a car sent over NATS into a folder", SetUpVehicleReceive},
     {"", "demo", "Make a small capture, reconstruct it, score it and show it", SetUpDemo},
     {"", "doctor", "Say what this machine offers, and test every kernel on it", SetUpDoctor},
 };
@@ -112,6 +126,7 @@ const std::map<std::string, std::string> kGroupHelp = {
     {"detect", "3D object detection"},
     {"edit", "Changes to Gaussian scenes; the result is a scene like any other"},
     {"eval", "What scores mean"},
+    {"label", "Labels without people, and with few: versions that never change"},
     {"lake", "Where clips live: a catalog and packed shards; reads as a driving log everywhere"},
     {"log", "Driving logs of the public formats"},
     {"mine", "The few frames worth labelling in all that was driven"},
@@ -120,6 +135,7 @@ const std::map<std::string, std::string> kGroupHelp = {
     {"scene", "Photographs to 3D Gaussian scenes, and what to do with them"},
     {"semantic", "Words for scenes: features of 2D models on Gaussians, and questions to them"},
     {"sim", "Simulated worlds with exact truth"},
+    {"vehicle", "What a car keeps and uploads, and what the cloud tells it"},
 };
 
 void PrintError(std::string_view message) {
@@ -194,6 +210,7 @@ int Run(int argc, char** argv) {
   SetNumThreads(threads);
   at::set_num_threads(NumThreads());
   RegisterLakes();
+  RegisterUploads();
   return actions.at(chosen)();
 }
 
