@@ -1,5 +1,6 @@
 #include "athanor/loop/inference/inference_table.h"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>

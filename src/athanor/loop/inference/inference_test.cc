@@ -316,14 +316,15 @@ TEST(InferenceTest, AKilledOrStoppedWorkerIsReplaced) {
 
 TEST(InferenceTest, AFrameThatCrashesOrHangsItsWorkerIsRecordedAsFailed) {
   Work work("crash");
-  work.plan.models = {FakeSpec(work.folder, "small", "crash=4\nhang=17")};
+  work.plan.models = {FakeSpec(work.folder, "small", "crash=4\nread_crash=9\nhang=17")};
   const fs::path to = work.folder / "crashed";
   EXPECT_EQ(Child(work.Command(1, 0.5, to)).End(0), 0);
   const InferenceTable table(to);
   EXPECT_THAT(table.model("small").failed,
               ::testing::ElementsAre(FailedFrame{0, 4, "the model crashed with signal 06"},
+                                     FailedFrame{0, 9, "the model crashed with signal 06"},
                                      FailedFrame{0, 17, "the model took longer than 0.5 s"}));
-  EXPECT_EQ(VectorTable::Open(table.model("small").frame_vectors)->rows(), 2 * kFrames - 2);
+  EXPECT_EQ(VectorTable::Open(table.model("small").frame_vectors)->rows(), 2 * kFrames - 3);
 }
 
 TEST(InferenceTest, AnErrorThatIsNoFramesEndsTheRunInOneLine) {

@@ -24,7 +24,8 @@ namespace athanor {
 //   calls=FILE       a line is added for each forward pass: "LOG FRAME"
 //   pause_ms=N       a pass takes so long
 //   throw=F nan=F read=F    the frame of each log at which it fails
-//   crash=F hang=F   the frame of the log scene-0001 at which it takes its process along
+//   crash=F hang=F read_crash=F   the frame of the log scene-0001 at which it takes its process
+//   along
 class FakeModel : public FrameModel {
  public:
   explicit FakeModel(const ModelSpec& spec) : salt_(HashBytes(spec.Key())) {
@@ -41,6 +42,7 @@ class FakeModel : public FrameModel {
 
   std::unique_ptr<FrameInput> Read(const Log& log, int frame) const override {
     if (Is("read", frame)) throw Error("a torn sweep");
+    if (log.name == "scene-0001" && Is("read_crash", frame)) std::abort();
     auto input = std::make_unique<Input>();
     input->log = log.name;
     input->frame = frame;

@@ -237,7 +237,8 @@ class Worker {
   bool Fill(const LeasedJob& job, const CellShard& shard, const std::shared_ptr<const Log>& log) {
     const int clip = plan_.FindClip(shard.clip), model_index = plan_.FindModel(shard.model);
     std::map<int, FrameOutput> outputs = cells_.ReadParts(shard);
-    for (const auto& [frame, reasons] : cells_.ReadNotes(shard)) {
+    const std::map<int, std::vector<std::string>> notes = cells_.ReadNotes(shard);
+    for (const auto& [frame, reasons] : notes) {
       if (outputs.contains(frame) || std::ssize(reasons) < kDeathsOfFrame) continue;
       outputs[frame] = Failed("the model " + reasons[0]);
     }
@@ -249,7 +250,8 @@ class Worker {
       const std::unique_ptr<FrameModel>& model = models_[model_index];
       if (model == nullptr) models_[model_index] = open_(plan_.models[model_index]);
       if (!queue_.Extend(job)) return false;
-      FrameReader reader(*model, log, missing, options_.read_ahead);
+      // Where a worker died, frames are read one by one: the next death is of the right frame.
+      FrameReader reader(*model, log, missing, notes.empty() ? options_.read_ahead : 0);
       auto extended = Clock::now();
       for (const int frame : missing) {
         watchdog_.Begin(shard, frame);
