@@ -130,9 +130,9 @@ Detector::Detector(const DetectorOptions& options, uint64_t seed, const c10::Dev
       camera_(scope_ / "camera", CameraOptions(options)),
       depth_hidden_(scope_ / "depth_hidden", options.width + 3, options.width),
       depth_(scope_ / "depth", options.width, options.depths, {.kernel = 1, .norm = false}),
+      context_(scope_ / "context", options.width, options.lift_width, {.kernel = 1}),
       pixel_class_(scope_ / "pixel_class", options.width, kNumDetectionClasses + 1,
                    {.kernel = 1, .norm = false}),
-      context_(scope_ / "context", options.width, options.lift_width, {.kernel = 1}),
       fold_(scope_ / "fold", options.lift_width * options.slices, options.width),
       fuse_bev_(scope_ / "fuse_bev", FusionOptions(options)),
       decoder_(scope_ / "decoder", grid_, DecoderOptionsOf(options)) {
@@ -250,8 +250,7 @@ DetectorOutputs Detector::Forward(const DetectionSample& sample, const DetectorP
   const ViewMaps maps = Encode(sample, pass);
   StageClock clock(times_, device());
   DetectorOutputs outputs;
-  outputs.pixel_depth = maps.pixel_depth, outputs.pixel_classes = maps.pixel_classes;
-  outputs.camera_heat = maps.camera_heat;
+  outputs.maps = maps;
   if (pass.cameras_alone) return outputs;
   DecoderInputs inputs;
   inputs.bev = maps.bev;

@@ -54,7 +54,7 @@ struct DetectorOutputs {
   std::vector<LayerOutputs> layers;  // of the decoder, the final ones last
   at::Tensor heat;            // [classes,rows,columns], logits of HeatHead; undefined without it
   at::Tensor proposal_codes;  // [T,10] (box_code.h) for the pass's places; undefined without `heat`
-  at::Tensor pixel_depth, pixel_classes, camera_heat;  // ViewMaps', undefined without cameras
+  ViewMaps maps;
 };
 
 // [C,h,w] i64 each, -1 where no point is.

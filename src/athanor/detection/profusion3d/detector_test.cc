@@ -92,8 +92,9 @@ TEST(Detector, AllOfItLearnsAndTheLossFalls) {
     const at::Tensor loss =
         ComputeDetectionLoss(outputs.layers, {}, truth, {}).total +
         HeatLoss(outputs.heat, truth.boxes, truth.labels, detector.grid()) +
-        HeatLoss(outputs.camera_heat, truth.boxes, truth.labels, detector.grid()) +
-        PixelLoss(outputs.pixel_classes, pixels.classes, pixels.classes.ne(kNumDetectionClasses)) +
+        HeatLoss(outputs.maps.camera_heat, truth.boxes, truth.labels, detector.grid()) +
+        PixelLoss(outputs.maps.pixel_classes, pixels.classes,
+                  pixels.classes.ne(kNumDetectionClasses)) +
         proposals;
     (step == 0 ? first_proposals : last_proposals) = proposals.item<double>();
     loss.backward();
@@ -193,8 +194,8 @@ TEST(Detector, LearnsAndDetectsTheSameOnAnotherDevice) {
              BoxLoss(outputs.proposal_codes, truth.boxes, {});
     }
     const PixelTruth pixels = detector.PixelTruthOf(sample);
-    loss = loss + PixelLoss(outputs.pixel_depth, pixels.depths, pixels.depths.ge(0)) +
-           PixelLoss(outputs.pixel_classes, pixels.classes, pixels.classes.ge(0));
+    loss = loss + PixelLoss(outputs.maps.pixel_depth, pixels.depths, pixels.depths.ge(0)) +
+           PixelLoss(outputs.maps.pixel_classes, pixels.classes, pixels.classes.ge(0));
     EXPECT_EQ(loss.device(), device);
     loss.backward();
     Result result = {loss.item<double>(), {}, {}};

@@ -205,17 +205,17 @@ void Trainer::Learn(const DetectionSample& sample, int64_t index, StepReport* re
     total = total + options_.proposal_weight * boxes;
     report->proposals += options_.proposal_weight * boxes.item<double>() / options_.batch;
   }
-  if (outputs.pixel_depth.defined() && options_.camera_weight > 0) {
+  if (outputs.maps.pixel_depth.defined() && options_.camera_weight > 0) {
     const PixelTruth pixels = detector_.PixelTruthOf(sample);
     const at::Tensor objects = pixels.classes.ge(0) & pixels.classes.lt(kNumDetectionClasses);
-    const at::Tensor depths = PixelLoss(outputs.pixel_depth, pixels.depths, objects);
-    const at::Tensor classes = PixelLoss(outputs.pixel_classes, pixels.classes, objects);
+    const at::Tensor depths = PixelLoss(outputs.maps.pixel_depth, pixels.depths, objects);
+    const at::Tensor classes = PixelLoss(outputs.maps.pixel_classes, pixels.classes, objects);
     report->pixel_depths += depths.item<double>() / options_.batch;
     report->pixel_classes += classes.item<double>() / options_.batch;
     at::Tensor cameras = depths + classes;
-    if (outputs.camera_heat.defined()) {
+    if (outputs.maps.camera_heat.defined()) {
       const at::Tensor heat =
-          HeatLoss(outputs.camera_heat, truth.boxes, truth.labels, detector_.grid());
+          HeatLoss(outputs.maps.camera_heat, truth.boxes, truth.labels, detector_.grid());
       report->camera_heat += heat.item<double>() / options_.batch;
       cameras = cameras + heat;
     }

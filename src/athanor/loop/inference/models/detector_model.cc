@@ -24,17 +24,6 @@ struct SampleInput : FrameInput {
   DetectionSample sample;
 };
 
-// The maps that a pass went through; of a detector whose outputs do not hold them, by another one.
-template <typename Outputs>
-ViewMaps MapsOf(const Detector& detector, const DetectionSample& sample, const DetectorPass& pass,
-                const Outputs& outputs) {
-  if constexpr (requires { outputs.maps; }) {
-    return outputs.maps;
-  } else {
-    return detector.Encode(sample, pass);
-  }
-}
-
 at::Tensor Plain(const at::Tensor& tensor) {
   return tensor.to(at::kCPU).to(at::kFloat).contiguous();
 }
@@ -67,7 +56,7 @@ class DetectorModel : public FrameModel {
     const DetectorOutputs outputs = detector_->Forward(sample, pass_);
     const std::vector<Detection> detections =
         ReadDetections(outputs.layers.back().queries, predictions_);
-    const ViewMaps maps = MapsOf(*detector_, sample, pass_, outputs);
+    const ViewMaps& maps = outputs.maps;
     FrameOutput output;
     at::Tensor bev, pv;
     output.vector.resize(frame_dimension());
