@@ -45,7 +45,7 @@ struct VehicleBundle {
   int64_t version = 0;
   VehicleBudgets budgets;
   // What ten bits of surprise are worth: a frame of which the car sees one in a thousand.
-  double rarity = 1, scenario = 0.5, margin = 0.5, tracks = 0.5;
+  double rarity = 1, scenario = 0.5, margin = 1, tracks = 1;
   std::map<std::string, double> events;  // what the planner says: "ego.hard_brake"
   std::vector<VehiclePrototype> prototypes;
   std::vector<VehicleRule> rules;
