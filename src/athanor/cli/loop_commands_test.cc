@@ -83,16 +83,19 @@ TEST(LabelCommandsTest, FromPredictionsToADataSetToTrainOn) {
   const size_t at = audit.out.find("labels     /") + 11;
   const std::string audited = audit.out.substr(at, audit.out.find('\n', at) - at);
   const std::string out = (folder / "out").string(), queue = (folder / "queue.json").string();
-  const auto outcomes = ExecuteAll(
-      {{"label", "export", audited.substr(0, audited.size() - 60), town, "-o", out},
-       {"log", "check", out},
-       {"label", "queue", version, "-o", queue, "--count", "3"},
-       {"label", "import", version, queue},
-       {"label", "queue", version, "-o", queue + ".coco", "--format", "coco", "--logs", town},
-       {"label", "import", version, queue + ".coco", "--logs", town},
-       {"label", "auto", town, "-o", labels, "--predictions", found, "--audited", audited},
-       {"label", "queue", version, "-o", queue, "--format", "coco"},
-       {"label", "audit", labels + "/zz", "--truth", town}});
+  std::vector<Outcome> outcomes;
+  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+           {"label", "export", audited.substr(0, audited.size() - 60), town, "-o", out},
+           {"log", "check", out},
+           {"label", "queue", version, "-o", queue, "--count", "3"},
+           {"label", "import", version, queue},
+           {"label", "queue", version, "-o", queue + ".coco", "--format", "coco", "--logs", town},
+           {"label", "import", version, queue + ".coco", "--logs", town},
+           {"label", "auto", town, "-o", labels, "--predictions", found, "--audited", audited},
+           {"label", "queue", version, "-o", queue, "--format", "coco"},
+           {"label", "audit", labels + "/zz", "--truth", town}}) {
+    outcomes.push_back(Execute(arguments));  // one after another: they read what the last one wrote
+  }
   for (int i = 0; i < 7; ++i) {
     if (i == 1) continue;
     EXPECT_EQ(outcomes[i].status, 0) << i << outcomes[i].err;
