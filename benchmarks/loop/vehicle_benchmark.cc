@@ -185,6 +185,12 @@ class CountingSink : public SnippetSink {
   }
   bool Store(const Snippet&) override { return true; }
   void Evict(const Snippet&) override {}
+  int64_t Trim(const Snippet& snippet, int64_t from, int64_t count) override {
+    Snippet left;
+    left.first = snippet.first + from;
+    left.last = left.first + count - 1;
+    return Measure(left);
+  }
   int64_t FeatureBytes(const Snippet&) override { return 300; }
   bool SendFeatures(const Snippet&) override { return true; }
   bool Upload(const Snippet& snippet) override {

@@ -291,6 +291,7 @@ void Selector::Close() {
     held.is_in_snippet = true;
     raw_bytes += held.bytes;
     snippet.value += held.value;
+    snippet.values.push_back(held.value);
     for (const auto& [reason, worth] : held.reasons) snippet.reasons[reason] += worth;
     if (held.value > peak) peak = held.value, snippet.peak = held.number;
   }
@@ -423,6 +424,33 @@ void Selector::SendFeatures() {
   }
 }
 
+// Driving is over, and all of it will not fit: the best frames around its peak may.
+void Selector::TrimToFit(Snippet* snippet) {
+  while (snippet->bytes > AllowedBytes() && snippet->values.size() > 1) {
+    const auto frames = std::ssize(snippet->values);
+    const int64_t peak = std::clamp<int64_t>(snippet->peak - snippet->first, 0, frames - 1);
+    const int64_t fitting = AllowedBytes() * frames / snippet->bytes;
+    const int64_t count = std::clamp<int64_t>(fitting, 1, frames - 1);
+    int64_t from = 0;
+    double best = -1;
+    for (int64_t begin = std::max<int64_t>(0, peak - count + 1);
+         begin <= std::min(peak, frames - count); ++begin) {
+      double sum = 0;
+      for (int64_t i = 0; i < count; ++i) sum += snippet->values[begin + i];
+      if (sum > best) best = sum, from = begin;
+    }
+    const int64_t bytes = sink_->Trim(*snippet, from, count);
+    if (bytes <= 0 || bytes >= snippet->bytes) return;
+    Drop("trimmed", frames - count, snippet->bytes - bytes, snippet->value - best);
+    waiting_bytes_ -= snippet->bytes - bytes;
+    snippet->bytes = bytes;
+    snippet->value = best;
+    snippet->values = {snippet->values.begin() + from, snippet->values.begin() + from + count};
+    snippet->first += from;
+    snippet->last = snippet->first + count - 1;
+  }
+}
+
 void Selector::Sync(bool parks) {
   if (ledger_.next_frame < patience_until_ && !parks) return;
   std::sort(stored_.begin(), stored_.end(), [](const Snippet& a, const Snippet& b) {
@@ -440,8 +468,11 @@ void Selector::Sync(bool parks) {
     }
     if (snippet.bytes > AllowedBytes()) {
       if (!parks) break;  // it is saved for
-      ++i;
-      continue;
+      TrimToFit(&snippet);
+      if (snippet.bytes > AllowedBytes()) {
+        ++i;
+        continue;
+      }
     }
     const std::string reason = snippet.main_reason();
     Spend(snippet.bytes, reason);

@@ -62,7 +62,8 @@ struct Snippet {
   int64_t peak = 0;                       // the frame of most value
   int64_t bytes = 0;                      // as it is stored and uploaded
   double value = 0;                       // sum over its frames
-  std::map<std::string, double> reasons;  // value by reason; sums to `value`
+  std::vector<double> values;             // of its frames; sums to `value`
+  std::map<std::string, double> reasons;  // value by reason; that of all its frames when it opened
   bool features_sent = false, is_asked_for = false;
 
   double density() const { return value / static_cast<double>(bytes > 0 ? bytes : 1); }
@@ -78,6 +79,9 @@ class SnippetSink {
   virtual int64_t Measure(const Snippet& snippet) = 0;
   virtual bool Store(const Snippet& snippet) = 0;
   virtual void Evict(const Snippet& snippet) = 0;
+  // Cuts what is stored down to `count` frames from the `from`-th on. Returns the bytes that are
+  // left; 0: it stays as it was.
+  virtual int64_t Trim(const Snippet& snippet, int64_t from, int64_t count) = 0;
   virtual int64_t FeatureBytes(const Snippet& snippet) = 0;
   virtual bool SendFeatures(const Snippet& snippet) = 0;
   virtual bool Upload(const Snippet& snippet) = 0;
@@ -95,7 +99,8 @@ struct SelectorReport {
   int64_t snippets = 0, uploads = 0, uploads_failed = 0;
   int64_t features_sent = 0, feature_bytes = 0;
   int64_t most_stored_bytes = 0, most_sent_in_a_day = 0;
-  // "unremarkable" (no trigger), "below the price", "store full", "too large", "cannot be stored".
+  // "unremarkable" (no trigger), "below the price", "store full", "too large", "cannot be stored",
+  // "trimmed" (the rest of a snippet of which only the best fitted).
   std::map<std::string, Tally> dropped;
   std::map<std::string, Tally> seen_by_reason, uploaded_by_reason;  // what the cloud weighs by
 };
@@ -163,6 +168,7 @@ class Selector {
   void TrimRing();
   void Sync(bool parks);
   void SendFeatures();
+  void TrimToFit(Snippet* snippet);
   bool HasQuota(const Snippet& snippet) const;
   void Spend(int64_t bytes, const std::string& reason);
   void Drop(const std::string& why, int64_t frames, int64_t bytes, double value);

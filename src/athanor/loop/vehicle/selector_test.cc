@@ -37,6 +37,13 @@ class StrictSink : public SnippetSink {
     return true;
   }
   void Evict(const Snippet& snippet) override { EXPECT_EQ(stored.erase(snippet.id), 1u); }
+  int64_t Trim(const Snippet& snippet, int64_t from, int64_t count) override {
+    EXPECT_LE(from + count, snippet.last - snippet.first + 1);
+    Snippet left;
+    left.first = snippet.first + from;
+    left.last = left.first + count - 1;
+    return stored[snippet.id] = Measure(left);
+  }
   int64_t FeatureBytes(const Snippet&) override { return 100; }
   bool SendFeatures(const Snippet&) override {
     if (!is_online) return false;
@@ -223,6 +230,21 @@ TEST(Selector, KeepsWhatCameBeforeAndAfter) {
   EXPECT_EQ(sink.uploads[0].last, 22);
   EXPECT_EQ(sink.uploads[0].peak, 20);
   EXPECT_EQ(sink.uploads[0].main_reason(), "a");
+}
+
+TEST(Selector, TheBestFramesOfWhatDoesNotFit) {
+  Stream stream;
+  for (int f = 0; f < 50; ++f) stream.bytes[f] = 1000, stream.values.push_back(0);
+  stream.values[20] = 3, stream.values[21] = 7, stream.values[22] = 4;
+  VehicleBundle bundle = DefaultBundle();
+  bundle.budgets.share = 0.05;  // 2,500 bytes in the end
+  bundle.pre_roll = bundle.post_roll = 2;
+  StrictSink sink(&stream.bytes);
+  Play(stream, bundle, &sink);
+  ASSERT_EQ(sink.uploads.size(), 1u);
+  EXPECT_EQ(sink.uploads[0].first, 21);
+  EXPECT_EQ(sink.uploads[0].last, 22);
+  EXPECT_EQ(sink.uploads[0].value, 11);
 }
 
 TEST(Selector, PixelsWaitUntilTheyAreAskedFor) {

@@ -68,17 +68,7 @@ class UploadLogs : public LogDataset {
   }
   const std::string& format() const override { return format_; }
   const std::vector<std::string>& names() const override { return names_; }
-  Log Read(int index) const override {
-    const fs::path& path = files_.at(index);
-    Upload upload = DecodeUpload(ReadFile(path), path.string());
-    upload.clip.log.payloads = std::make_shared<UploadPayloads>(path, upload);
-    Log log = std::move(upload.clip.log);
-    log.source = path.string();
-    for (size_t i = 0; i < log.readings.size(); ++i) {
-      log.readings[i].path = std::to_string(i) + upload.clip.payloads[i].extension;
-    }
-    return log;
-  }
+  Log Read(int index) const override { return ReadUpload(files_.at(index)); }
 
  private:
   std::string format_ = "uploads";
@@ -189,6 +179,17 @@ Upload DecodeUpload(std::string_view bytes, std::string_view name) {
   return upload;
 }
 
+Log ReadUpload(const fs::path& path) {
+  Upload upload = DecodeUpload(ReadFile(path), path.string());
+  upload.clip.log.payloads = std::make_shared<UploadPayloads>(path, upload);
+  Log log = std::move(upload.clip.log);
+  log.source = path.string();
+  for (size_t i = 0; i < log.readings.size(); ++i) {
+    log.readings[i].path = std::to_string(i) + upload.clip.payloads[i].extension;
+  }
+  return log;
+}
+
 std::unique_ptr<LogDataset> OpenUploads(const fs::path& folder) {
   return std::make_unique<UploadLogs>(folder);
 }
@@ -227,6 +228,8 @@ std::string EncodeFeatures(const FeatureRecord& record) {
                      {"frames", record.snippet.last - record.snippet.first + 1},
                      {"bytes", record.snippet.bytes},
                      {"value", std::round(1e4 * record.snippet.value) * 1e-4},
+                     {"peak", record.snippet.peak - record.snippet.first},
+                     {"values", record.snippet.values},
                      {"reasons", reasons},
                      {"seen", record.seen},
                      {"scale", most / 127},
@@ -247,6 +250,8 @@ FeatureRecord DecodeFeatures(std::string_view bytes, std::string_view name) {
     record.snippet.last = json.at("frames").get<int64_t>() - 1;
     json.at("bytes").get_to(record.snippet.bytes);
     json.at("value").get_to(record.snippet.value);
+    json.at("peak").get_to(record.snippet.peak);
+    json.at("values").get_to(record.snippet.values);
     json.at("reasons").get_to(record.snippet.reasons);
     json.at("seen").get_to(record.seen);
     const auto scale = json.at("scale").get<float>();

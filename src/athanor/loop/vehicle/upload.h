@@ -37,6 +37,8 @@ struct Upload {
 // Throws Error (`name`, byte, expectation) for anything else, or damaged.
 Upload DecodeUpload(std::string_view bytes, std::string_view name);
 
+// The log of a .clip, whose payloads stay in the file. Throws Error.
+Log ReadUpload(const std::filesystem::path& path);
 // The files of a folder, or of clips/ in it, sorted by name, as logs.
 std::unique_ptr<LogDataset> OpenUploads(const std::filesystem::path& folder);
 void RegisterUploads();
@@ -50,7 +52,7 @@ struct FeatureRecord {
   std::vector<std::string> seen;  // "pedestrian 0.91 at 8.2 m", the surest ones
 };
 std::string EncodeFeatures(const FeatureRecord& record);
-// Throws Error (`name`). `snippet` comes back with its value and reasons.
+// Throws Error (`name`). `snippet` comes back with frames numbered from 0.
 FeatureRecord DecodeFeatures(std::string_view bytes, std::string_view name);
 
 }  // namespace athanor

@@ -107,6 +107,20 @@ class Car : public SnippetSink {
     records_.erase(snippet.id);
   }
 
+  int64_t Trim(const Snippet& snippet, int64_t from, int64_t count) override {
+    const fs::path path = SpoolPath(records_.at(snippet.id).id, ".clip");
+    try {
+      const Log whole = ReadUpload(path);
+      const std::string bytes =
+          EncodeUpload(CutLog(whole, static_cast<int>(from), static_cast<int>(from + count - 1)));
+      WriteFile(path, bytes);
+      return std::ssize(bytes);
+    } catch (const Error& error) {
+      Warn(error.what());
+      return 0;
+    }
+  }
+
   int64_t FeatureBytes(const Snippet& snippet) override {
     return std::ssize(EncodeFeatures(records_.at(snippet.id)));
   }
