@@ -430,7 +430,8 @@ void Selector::TrimToFit(Snippet* snippet) {
     const auto frames = std::ssize(snippet->values);
     const int64_t peak = std::clamp<int64_t>(snippet->peak - snippet->first, 0, frames - 1);
     const int64_t fitting = AllowedBytes() * frames / snippet->bytes;
-    const int64_t count = std::clamp<int64_t>(fitting, 1, frames - 1);
+    if (fitting < 1) return;
+    const int64_t count = std::min(fitting, frames - 1);
     int64_t from = 0;
     double best = -1;
     for (int64_t begin = std::max<int64_t>(0, peak - count + 1);
