@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -11,6 +10,7 @@
 #include "athanor/base/test_util.h"
 #include "athanor/cli/cli_test_util.h"
 #include "athanor/datasets/log_test_util.h"
+#include "athanor/loop/inference/inference_test_util.h"
 
 namespace athanor {
 namespace {
@@ -18,15 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-std::map<std::string, std::string> TableBytes(const fs::path& folder) {
-  std::map<std::string, std::string> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    const std::string path = entry.path().lexically_relative(folder).string();
-    if (entry.is_regular_file() && !path.starts_with("work")) files[path] = ReadFile(entry.path());
-  }
-  return files;
-}
 
 TEST(InferCommandTest, SlowKilledAndRunAgainGivesTheSameTableAndThenDoesNothing) {
   const fs::path folder = TestFolder("infer");

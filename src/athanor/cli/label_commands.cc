@@ -12,12 +12,11 @@
 #include "athanor/cli/commands.h"
 #include "athanor/cli/detect_results.h"
 #include "athanor/cli/options_cli.h"
-#include "athanor/datasets/nuscenes_points.h"
 #include "athanor/datasets/nuscenes_writer.h"
 #include "athanor/datasets/paths.h"
 #include "athanor/detection/evaluation/nuscenes_files.h"
 #include "athanor/detection/profusion3d/results.h"
-#include "athanor/lake/clip.h"
+#include "athanor/lake/lake.h"
 #include "athanor/loop/labeling/people_queue.h"
 
 namespace athanor {
@@ -329,27 +328,7 @@ CommandAction SetUpLabelExport(CLI::App& app) {
     int64_t boxes = 0;
     for (size_t i = 0; i < logs.size(); ++i) {
       Log log = WithLabels(*logs[i], labels, a.all);
-      for (LogReading& reading : log.readings) {
-        const LogSensor& sensor = log.sensors[reading.sensor];
-        std::string extension = PayloadExtension(reading.path);
-        const bool converts = sensor.kind == SensorKind::kLidar && extension != ".pcd.bin";
-        if (converts) extension = ".pcd.bin";
-        const fs::path relative = NuscenesWriter::ReadingPath(
-            log.name, sensor.channel, reading.time_us, reading.frame >= 0, extension);
-        const fs::path target = a.out / relative;
-        const auto index = static_cast<int>(&reading - log.readings.data());
-        std::error_code error;
-        if (!log.payloads && !converts && !fs::exists(target, error)) {
-          // The same file under another name, where the file system can.
-          MakeFolder(target.parent_path());
-          fs::create_hard_link(reading.path, target, error);
-        }
-        if (!fs::exists(target, error)) {
-          WriteFile(target, converts ? EncodePcdBin(ReadSweep(*logs[i], index))
-                                     : ReadPayload(*logs[i], index));
-        }
-        reading.path = relative;
-      }
+      StoreReadings(a.out, &log);
       for (const LogFrame& frame : log.frames) boxes += std::ssize(frame.boxes);
       writer.AddScene(log);
       progress.Update(static_cast<int64_t>(i) + 1);

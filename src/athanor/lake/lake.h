@@ -143,6 +143,14 @@ class Lake {
 std::unique_ptr<LogDataset> OpenLakeLogs(const std::filesystem::path& path);
 void RegisterLakes();
 
+// Puts the pictures and sweeps of a log where a nuScenes data set of that root has them
+// (NuscenesWriter::ReadingPath), and says so in the log: paths relative to the root. Sweeps of
+// other formats become .pcd.bin. Of a file in a folder nothing is copied where the file system can
+// give it a second name. `stored` is called after each. Throws Error when one cannot be read or
+// written.
+void StoreReadings(const std::filesystem::path& root, Log* log,
+                   const std::function<void()>& stored = {});
+
 // Throws Error when the bytes cannot be all of a file with that ending: a picture, a sweep whose
 // end is missing.
 void CheckPayload(std::string_view bytes, std::string_view extension, std::string_view name);

@@ -131,6 +131,31 @@ IngestReport Lake::IngestSource(const fs::path& source, const IngestOptions& opt
   return report;
 }
 
+void StoreReadings(const fs::path& root, Log* log, const std::function<void()>& stored) {
+  for (LogReading& reading : log->readings) {
+    const LogSensor& sensor = log->sensors[reading.sensor];
+    std::string extension = PayloadExtension(reading.path);
+    const bool converts = sensor.kind == SensorKind::kLidar && extension != ".pcd.bin";
+    if (converts) extension = ".pcd.bin";
+    const fs::path relative = NuscenesWriter::ReadingPath(
+        log->name, sensor.channel, reading.time_us, reading.frame >= 0, extension);
+    const fs::path target = root / relative;
+    bool is_linked = false;
+    if (!log->payloads && !converts) {
+      std::error_code error;
+      MakeFolder(target.parent_path());
+      fs::create_hard_link(reading.path, target, error);
+      is_linked = !error || fs::exists(target, error);
+    }
+    if (!is_linked) {
+      const auto index = static_cast<int>(&reading - log->readings.data());
+      WriteFile(target, converts ? EncodePcdBin(ReadSweep(*log, index)) : ReadPayload(*log, index));
+    }
+    reading.path = relative;
+    if (stored) stored();
+  }
+}
+
 void Lake::ExportNuscenes(const fs::path& out, const std::vector<std::string>& ids,
                           const std::function<void(int64_t, int64_t)>& progress) {
   NuscenesWriter writer(out);
@@ -147,19 +172,9 @@ void Lake::ExportNuscenes(const fs::path& out, const std::vector<std::string>& i
   for (const LakeClip& clip : clips) {
     Log log = Read(clip.id);
     if (count[clip.name] > 1) log.name = StrCat(log.name, "-", clip.id.substr(0, 12));
-    for (LogReading& reading : log.readings) {
-      const LogSensor& sensor = log.sensors[reading.sensor];
-      std::string extension = PayloadExtension(reading.path);
-      const bool converts = sensor.kind == SensorKind::kLidar && extension != ".pcd.bin";
-      if (converts) extension = ".pcd.bin";
-      const fs::path relative = NuscenesWriter::ReadingPath(
-          log.name, sensor.channel, reading.time_us, reading.frame >= 0, extension);
-      const auto index = static_cast<int>(&reading - log.readings.data());
-      WriteFile(out / relative,
-                converts ? EncodePcdBin(ReadSweep(log, index)) : ReadPayload(log, index));
-      reading.path = relative;
+    StoreReadings(out, &log, [&] {
       if (progress) progress(++done, total);
-    }
+    });
     writer.AddScene(log);
   }
   writer.Finish();

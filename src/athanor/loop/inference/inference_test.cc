@@ -80,16 +80,6 @@ struct Work {
   bool retry_failed = false;
 };
 
-// All that a table promises to be the same, by path.
-std::map<std::string, std::string> TableBytes(const fs::path& folder) {
-  std::map<std::string, std::string> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    const std::string path = entry.path().lexically_relative(folder).string();
-    if (entry.is_regular_file() && !path.starts_with("work")) files[path] = ReadFile(entry.path());
-  }
-  return files;
-}
-
 TEST(InferenceTest, MakesTheTablesThatMinersRead) {
   Work work("tables");
   work.plan.models = {FakeSpec(work.folder, "small", ""), FakeSpec(work.folder, "large", "")};

@@ -109,4 +109,14 @@ inline ModelSpec FakeSpec(const std::filesystem::path& folder, const std::string
   return {name, "fake", folder / name, "0123", {{"salt", name}}, true};
 }
 
+// All that a table promises to be the same, by path.
+inline std::map<std::string, std::string> TableBytes(const std::filesystem::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    const std::string path = entry.path().lexically_relative(folder).string();
+    if (entry.is_regular_file() && !path.starts_with("work")) files[path] = ReadFile(entry.path());
+  }
+  return files;
+}
+
 }  // namespace athanor
