@@ -3,14 +3,12 @@
 // nothing is there. Denoising queries know their box.
 //
 //   classes     focal loss (Lin et al., ICCV 2017), over all queries
-//   boxes       L1 of codes (box_code.h) with a weight for each number, velocities that are NaN
-//   left
-//               out; and L1 of sine and cosine of twice the yaw, whatever the length of what was
+//   boxes       L1 of codes (box_code.h) with a weight for each number, but for velocities that are
+//               NaN; and L1 of sine and cosine of twice the yaw, whatever the length of what was
 //               said. Where fronts cannot be told from backs, L1 of sine and cosine is the same
 //               anywhere between the two: it teaches no axis, only this does
-//   attributes  cross-entropy among the attributes of the box's class; boxes without a known one,
-//   or
-//               with one that their class has not, are left out
+//   attributes  cross-entropy among the attributes of the box's class, for boxes that have one
+//               which is known and which their class has
 //
 // Each is divided by the number of true boxes (attributes: of those that count; denoising: of the
 // positive queries), at least 1, and summed over layers. Weights are CMT's but for those
