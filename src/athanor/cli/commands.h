@@ -69,6 +69,9 @@ CommandAction SetUpLabelAudit(CLI::App& app);
 CommandAction SetUpLabelQueue(CLI::App& app);
 CommandAction SetUpLabelImport(CLI::App& app);
 CommandAction SetUpLabelExport(CLI::App& app);
+CommandAction SetUpLoopRun(CLI::App& app);
+CommandAction SetUpLoopStatus(CLI::App& app);
+CommandAction SetUpLoopReport(CLI::App& app);
 CommandAction SetUpDoctor(CLI::App& app);
 CommandAction SetUpDemo(CLI::App& app);
 

@@ -18,6 +18,7 @@
 #include "athanor/detection/profusion3d/results.h"
 #include "athanor/lake/lake.h"
 #include "athanor/loop/labeling/people_queue.h"
+#include "athanor/loop/mining/mined_hits.h"
 
 namespace athanor {
 namespace {
@@ -57,6 +58,14 @@ void PrintStored(const fs::path& folder, const std::string& id, const LabelSet& 
             << Grouped(std::ssize(labels.frames)) << ", " << Grouped(frames)
             << " seen by people\nboxes      " << Grouped(count) << ", "
             << Grouped(labels.CountAccepted()) << " accepted\n";
+}
+
+// The frames of a batch that `mine` or `mine select` chose.
+constexpr const char* kHitsHelp = "hits.json of `mine select`: only the frames in it";
+std::set<std::string> FramesOfHits(const fs::path& path) {
+  std::set<std::string> frames;
+  for (const MinedHit& hit : ReadMinedHits(path).hits) frames.insert(hit.id);
+  return frames;
 }
 
 std::string Share(int64_t part, int64_t all) {
@@ -262,14 +271,19 @@ CommandAction SetUpLabelQueue(CLI::App& app) {
 
 CommandAction SetUpLabelImport(CLI::App& app) {
   struct Arguments {
-    fs::path version, input, logs, out;
+    fs::path version, logs, out, hits;
+    std::vector<fs::path> inputs;
   };
   auto arguments = std::make_shared<Arguments>();
   AddPath(app, "VERSION", &arguments->version, "the version that people were given")->required();
-  AddPath(app, "INPUT", &arguments->input,
-          "what came back: .json of `label queue`, COCO, or a nuScenes data set")
-      ->required();
+  app.add_option(
+         "INPUT", arguments->inputs,
+         "what came back: .json of `label queue`, COCO, or driving logs with boxes, of which "
+         "there may be several")
+      ->required()
+      ->type_name("PATH ...");
   AddPath(app, "--logs", &arguments->logs, "COCO: the logs that are labelled");
+  AddPath(app, "--hits", &arguments->hits, StrCat("logs: ", kHitsHelp));
   AddPath(app, "-o,--out", &arguments->out, "folder of the new version (default: that of the old)");
   return [arguments] {
     const Arguments& a = *arguments;
@@ -277,18 +291,22 @@ CommandAction SetUpLabelImport(CLI::App& app) {
     const LabelSet labels = ReadLabels(path);
     const std::string id = path.stem().string();
     ImportedLabels imported;
-    if (IsFolder(a.input)) {
-      const Logs logs = ReadLogs({a.input});
-      imported = ImportLogs(labels, id, Pointers(logs));
+    if (IsFolder(a.inputs[0])) {
+      const Logs logs = ReadLogs(a.inputs);
+      std::set<std::string> only;
+      if (!a.hits.empty()) only = FramesOfHits(a.hits);
+      imported = ImportLogs(labels, id, Pointers(logs), a.hits.empty() ? nullptr : &only);
     } else {
-      const std::string bytes = ReadFile(a.input);
+      if (a.inputs.size() > 1) throw UsageError("expected one file, or folders of driving logs");
+      const fs::path& input = a.inputs[0];
+      const std::string bytes = ReadFile(input);
       const bool is_coco = bytes.find("\"annotations\"") != std::string::npos;
       if (is_coco && a.logs.empty()) throw UsageError("COCO: expected --logs LOGS");
       if (is_coco) {
         const Logs logs = ReadLogs({a.logs});
-        imported = ImportQueueCoco(labels, id, bytes, a.input.string(), Pointers(logs));
+        imported = ImportQueueCoco(labels, id, bytes, input.string(), Pointers(logs));
       } else {
-        imported = ImportQueueJson(labels, id, bytes, a.input.string());
+        imported = ImportQueueJson(labels, id, bytes, input.string());
       }
     }
     std::cout << "imported   " << Grouped(imported.frames) << " frames: " << Grouped(imported.kept)
@@ -305,7 +323,7 @@ CommandAction SetUpLabelImport(CLI::App& app) {
 
 CommandAction SetUpLabelExport(CLI::App& app) {
   struct Arguments {
-    fs::path version, logs, out;
+    fs::path version, logs, out, hits;
     bool all = false;
   };
   auto arguments = std::make_shared<Arguments>();
@@ -315,6 +333,7 @@ CommandAction SetUpLabelExport(CLI::App& app) {
           "folder of a nuScenes data set, for `detect train` or for people")
       ->required();
   app.add_flag("--all", arguments->all, "labels that are not accepted, too");
+  AddPath(app, "--hits", &arguments->hits, kHitsHelp);
   return [arguments] {
     const Arguments& a = *arguments;
     const LabelSet labels = ReadLabels(FindVersion(a.version));
@@ -324,10 +343,22 @@ CommandAction SetUpLabelExport(CLI::App& app) {
     Logs logs = ReadLogs({a.logs});
     std::erase_if(logs, [&](const auto& log) { return !labelled.contains(log->name); });
     ATHANOR_CHECK(!logs.empty(), a.logs.string(), ": expected logs of the labels, found none");
+    std::set<std::string> only;
+    if (!a.hits.empty()) {
+      only = FramesOfHits(a.hits);
+      std::erase_if(logs, [&](const auto& log) {
+        return std::none_of(log->frames.begin(), log->frames.end(),
+                            [&](const LogFrame& frame) { return only.contains(frame.id); });
+      });
+      ATHANOR_CHECK(!logs.empty(), a.hits.string(), ": none of its frames is in ", a.logs.string());
+    }
     Progress progress("exporting", std::ssize(logs));
-    int64_t boxes = 0;
+    int64_t boxes = 0, frames = 0;
     for (size_t i = 0; i < logs.size(); ++i) {
-      Log log = WithLabels(*logs[i], labels, a.all);
+      Log log = *logs[i];
+      if (!a.hits.empty()) KeepFrames(only, &log);
+      log = WithLabels(log, labels, a.all);
+      frames += std::ssize(log.frames);
       StoreReadings(a.out, &log);
       for (const LogFrame& frame : log.frames) boxes += std::ssize(frame.boxes);
       writer.AddScene(log);
@@ -335,7 +366,8 @@ CommandAction SetUpLabelExport(CLI::App& app) {
     }
     writer.Finish();
     std::cout << "data set   " << a.out.string() << " (nuscenes)\nlogs       "
-              << Grouped(std::ssize(logs)) << "\nboxes      " << Grouped(boxes) << "\n";
+              << Grouped(std::ssize(logs)) << "\nframes     " << Grouped(frames) << "\nboxes      "
+              << Grouped(boxes) << "\n";
     return 0;
   };
 }

@@ -1,7 +1,11 @@
 // The program `athanor`: one table of commands. Each command is declared in the file of its group.
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
+#include <cstdlib>
 #include <iostream>
 #include <map>
 #include <new>
@@ -118,6 +122,10 @@ const Command kCommands[] = {
     {"vehicle", "bundle", "Tell a car what to look for, what it may use, and what to send",
      SetUpVehicleBundle},
     {"vehicle", "receive", "Take what a car sent over NATS into a folder", SetUpVehicleReceive},
+    {"loop", "run", "Mine, label, train, evaluate, promote: round after round, nobody in between",
+     SetUpLoopRun},
+    {"loop", "status", "Say how far a loop has come, and how good its models are", SetUpLoopStatus},
+    {"loop", "report", "Write a loop on one page, with plots and pictures", SetUpLoopReport},
     {"", "demo", "Make a small capture, reconstruct it, score it and show it", SetUpDemo},
     {"", "doctor", "Say what this machine offers, and test every kernel on it", SetUpDoctor},
 };
@@ -129,6 +137,7 @@ const std::map<std::string, std::string> kGroupHelp = {
     {"label", "Labels without people, and with few: versions that never change"},
     {"lake", "Where clips live: a catalog and packed shards; reads as a driving log everywhere"},
     {"log", "Driving logs of the public formats"},
+    {"loop", "Data in, better models out"},
     {"mine", "The few frames worth labelling in all that was driven"},
     {"models", "Networks of others: 2D teachers, text encoders, masks"},
     {"registry", "Models and where they come from"},
@@ -142,7 +151,17 @@ void PrintError(std::string_view message) {
   std::cerr << "athanor: " << message.substr(0, message.find('\n')) << "\n";
 }
 
+// A command that a loop started goes down with it, whatever ends the loop.
+void FollowParent() {
+  const char* parent = std::getenv("ATHANOR_PARENT");
+  if (parent == nullptr) return;
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (std::to_string(::getppid()) != parent) std::exit(kFailed);  // it has ended already
+  ::unsetenv("ATHANOR_PARENT");  // which is not that of our own children
+}
+
 int Run(int argc, char** argv) {
+  FollowParent();
   CLI::App app("Athanor, a perception data engine: from driving data to scenes, labels and models",
                "athanor");
   app.formatter(MakeHelpFormatter());

@@ -215,7 +215,7 @@ CommandAction SetUpMineSimilar(CLI::App& app) {
 CommandAction SetUpMineSelect(CLI::App& app) {
   struct Arguments {
     MineArguments mine;
-    std::vector<fs::path> hits;
+    std::vector<fs::path> hits, labelled;
     VectorArguments vectors;
     SelectionCost cost;
     std::string method = "score";
@@ -228,6 +228,9 @@ CommandAction SetUpMineSelect(CLI::App& app) {
   AddMineArguments(app, &arguments->mine, 2);
   app.add_option("--hits", arguments->hits, "hits.json of one or more miners of the same data")
       ->required()
+      ->type_name("FILE ...");
+  app.add_option("--labelled", arguments->labelled,
+                 "hits.json of earlier batches, whose frames are not chosen again")
       ->type_name("FILE ...");
   app.add_option("--budget", arguments->cost.budget, "what labelling may cost (default: 100)")
       ->check(CLI::Range(0.0, 1e12).description(""))
@@ -262,7 +265,13 @@ CommandAction SetUpMineSelect(CLI::App& app) {
     MinedHits about{"select", mine.data.string(), {}, {}};
     std::vector<MinedHits> lists;
     for (const fs::path& path : arguments->hits) lists.push_back(ReadMinedHits(path));
-    const std::vector<MinedHit> merged = BestHits(MergeHits(lists), mine.window_us(), mine.count);
+    std::set<std::string> labelled;
+    for (const fs::path& path : arguments->labelled) {
+      for (const MinedHit& hit : ReadMinedHits(path).hits) labelled.insert(hit.id);
+    }
+    std::vector<MinedHit> wanted = MergeHits(lists);
+    std::erase_if(wanted, [&](const MinedHit& hit) { return labelled.contains(hit.id); });
+    const std::vector<MinedHit> merged = BestHits(std::move(wanted), mine.window_us(), mine.count);
     std::vector<Candidate> candidates;
     for (const MinedHit& hit : merged) {
       candidates.push_back({std::ssize(candidates), hit.score, 0, hit.time_us, hit.boxes_in_frame});

@@ -339,9 +339,12 @@ NuscenesConfig ReadNuscenesConfig(const std::filesystem::path& path) {
   try {
     const nlohmann::json json = nlohmann::json::parse(text);
     const nlohmann::json& ranges = json.at("class_range");
-    ATHANOR_CHECK(ranges.size() == kNuscenesClasses, path.string(), ": expected ", kNuscenesClasses,
+    // Ours may also say how far animals count.
+    const int classes =
+        ranges.contains(kNuscenesClassNames.back()) ? kNuscenesAllClasses : kNuscenesClasses;
+    ATHANOR_CHECK(static_cast<int>(ranges.size()) == classes, path.string(), ": expected ", classes,
                   " classes in class_range, found ", ranges.size());
-    for (int c = 0; c < kNuscenesClasses; ++c) {
+    for (int c = 0; c < classes; ++c) {
       config.class_range_m[c] = ranges.at(std::string(kNuscenesClassNames[c])).get<double>();
     }
     const auto function = json.at("dist_fcn").get<std::string>();
@@ -431,9 +434,18 @@ void WriteNuscenesMetrics(const std::filesystem::path& folder, const NuscenesMet
     }
   }
   details.Close();
+  IndentedJson unscored;
+  unscored.Open("");
+  for (int c = kNuscenesClasses; c < kNuscenesAllClasses; ++c) {
+    unscored.Open(kNuscenesClassNames[c]);
+    unscored.Number("mean_dist_ap", metrics.mean_dist_aps[c]);
+    unscored.Close();
+  }
+  unscored.Close();
   MakeFolder(folder);
-  WriteFile(folder / "metrics_summary.json", summary.text());
+  WriteFile(folder / "metrics_unscored.json", unscored.text());
   WriteFile(folder / "metrics_details.json", details.text());
+  WriteFile(folder / "metrics_summary.json", summary.text());
 }
 
 }  // namespace athanor

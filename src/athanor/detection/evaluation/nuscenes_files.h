@@ -25,11 +25,13 @@ NuscenesResults ParseNuscenesResults(std::string_view text, const std::string& n
 // Numbers are written so that reading gives back the same bits.
 void WriteNuscenesResults(const std::filesystem::path& path, const NuscenesResults& results);
 
-// A configuration as the devkit has it (eval/detection/configs/*.json).
+// A configuration as the devkit has it (eval/detection/configs/*.json); "animal" may be an eleventh
+// class_range.
 NuscenesConfig ReadNuscenesConfig(const std::filesystem::path& path);
 
 // FOLDER/metrics_summary.json and FOLDER/metrics_details.json, byte for byte as the devkit writes
-// the same numbers. `curves` as SummarizeNuscenes gives them, `meta_json` from the results.
+// the same numbers. `curves` as SummarizeNuscenes gives them, `meta_json` from the results. What
+// the devkit does not score is in FOLDER/metrics_unscored.json: "animal" with its "mean_dist_ap".
 void WriteNuscenesMetrics(const std::filesystem::path& folder, const NuscenesMetrics& metrics,
                           const std::vector<NuscenesCurve>& curves, const NuscenesConfig& config,
                           const std::string& meta_json);

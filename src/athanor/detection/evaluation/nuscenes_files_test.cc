@@ -206,7 +206,7 @@ TEST(NuscenesFiles, ReadsADevkitConfiguration) {
   EXPECT_EQ(config.max_boxes_per_sample, 300);
   // The one that comes with the presets.
   const NuscenesConfig near = ReadNuscenesConfig(FindShared("configs/detect/near.json"));
-  for (int c = 0; c < kNuscenesClasses; ++c) EXPECT_EQ(near.class_range_m[c], 25);
+  for (const double range_m : near.class_range_m) EXPECT_EQ(range_m, 25);
   WriteFile(path, "{}");
   EXPECT_THAT(ErrorOf([&] { ReadNuscenesConfig(path); }),
               HasSubstr("expected a nuScenes detection configuration"));

@@ -359,4 +359,33 @@ Log WithLabels(const Log& log, const LabelSet& labels, bool with_all) {
   return out;
 }
 
+void KeepFrames(const std::set<std::string>& ids, Log* log) {
+  constexpr int64_t kBefore_us = 500'000;
+  std::vector<int> moved_frames(log->frames.size(), -1);
+  std::vector<LogFrame> frames;
+  for (size_t f = 0; f < log->frames.size(); ++f) {
+    if (!ids.contains(log->frames[f].id)) continue;
+    moved_frames[f] = static_cast<int>(frames.size());
+    frames.push_back(std::move(log->frames[f]));
+  }
+  std::vector<int> moved(log->readings.size(), -1);
+  std::vector<LogReading> readings;
+  for (size_t r = 0; r < log->readings.size(); ++r) {
+    LogReading& reading = log->readings[r];
+    if (reading.frame >= 0) reading.frame = moved_frames[reading.frame];
+    const bool is_needed =
+        reading.frame >= 0 || std::any_of(frames.begin(), frames.end(), [&](const auto& frame) {
+          return reading.time_us <= frame.time_us && reading.time_us >= frame.time_us - kBefore_us;
+        });
+    if (!is_needed) continue;
+    moved[r] = static_cast<int>(readings.size());
+    readings.push_back(std::move(reading));
+  }
+  for (LogFrame& frame : frames) {
+    for (int& reading : frame.readings) reading = reading < 0 ? -1 : moved[reading];
+  }
+  log->frames = std::move(frames);
+  log->readings = std::move(readings);
+}
+
 }  // namespace athanor

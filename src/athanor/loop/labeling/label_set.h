@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -92,5 +93,9 @@ LabelScore ScoreLabels(const LabelSet& labels, const std::vector<const Log*>& tr
 // the categories of nuScenes. Points in boxes are counted where the sweeps are at hand. Frames that
 // have no labels lose their boxes; a log none of whose frames is labelled throws Error.
 Log WithLabels(const Log& log, const LabelSet& labels, bool with_all = false);
+
+// Takes all frames away but these (LogFrame::id), and readings that are not within half a second
+// before one that stays: sweeps that may be merged into it.
+void KeepFrames(const std::set<std::string>& ids, Log* log);
 
 }  // namespace athanor

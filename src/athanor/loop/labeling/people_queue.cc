@@ -345,11 +345,12 @@ ImportedLabels ImportQueueCoco(const LabelSet& labels, const std::string& id, st
 }
 
 ImportedLabels ImportLogs(const LabelSet& labels, const std::string& id,
-                          const std::vector<const Log*>& logs) {
+                          const std::vector<const Log*>& logs, const std::set<std::string>* only) {
   ImportedLabels imported = StartImport(labels, id);
   const auto index = IndexFrames(labels);
   for (const Log* log : logs) {
     for (const LogFrame& frame : log->frames) {
+      if (only != nullptr && !only->contains(frame.id)) continue;
       const auto at = index.find(frame.id);
       if (at == index.end()) continue;
       FrameLabels after = imported.labels.frames[at->second];

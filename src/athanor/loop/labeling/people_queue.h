@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,8 +44,9 @@ ImportedLabels ImportQueueJson(const LabelSet& labels, const std::string& id, st
 // An annotation is a label when it overlaps its box in that picture by half (IoU).
 ImportedLabels ImportQueueCoco(const LabelSet& labels, const std::string& id, std::string_view json,
                                std::string_view name, const std::vector<const Log*>& logs);
-// The boxes of logs in nuScenes' classes, frames by their ids.
+// The boxes of logs in nuScenes' classes, frames by their ids; with `only`, of these frames.
 ImportedLabels ImportLogs(const LabelSet& labels, const std::string& id,
-                          const std::vector<const Log*>& logs);
+                          const std::vector<const Log*>& logs,
+                          const std::set<std::string>* only = nullptr);
 
 }  // namespace athanor
