@@ -19,9 +19,10 @@ NINJA = ninja -j $(JOBS)
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: configure  ## from nothing to a scene that you can look at, in runs/demo
+demo: configure  ## from nothing to a scene to look at and a loop that finds dogs, in runs/demo
 	@$(NINJA) -C $(BUILD) athanor
 	$(BUILD)/athanor demo -o runs/demo
+	$(BUILD)/athanor loop run configs/loop/demo.toml -o runs/demo/loop
 
 test: configure  ## build everything and run the fast tests
 	@$(NINJA) -C $(BUILD)

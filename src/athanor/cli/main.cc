@@ -1,6 +1,7 @@
 // The program `athanor`: one table of commands. Each command is declared in the file of its group.
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
+#include <dlfcn.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -160,6 +161,17 @@ void FollowParent() {
   ::unsetenv("ATHANOR_PARENT");  // which is not that of our own children
 }
 
+// For our loops, libtorch's, and OpenBLAS's, whose pool knows nothing of the others: where cores are
+// shared, its threads wait for one another most of the time.
+void SetThreads(int threads) {
+  SetNumThreads(threads);
+  at::set_num_threads(NumThreads());
+  using Setter = void (*)(int);
+  if (void* of_blas = ::dlsym(RTLD_DEFAULT, "openblas_set_num_threads")) {
+    reinterpret_cast<Setter>(of_blas)(NumThreads());
+  }
+}
+
 int Run(int argc, char** argv) {
   FollowParent();
   CLI::App app("Athanor, a perception data engine: from driving data to scenes, labels and models",
@@ -226,8 +238,7 @@ int Run(int argc, char** argv) {
   }
   if (!actions.contains(chosen)) throw UsageError("expected a command" + hint(chosen));
   SetLogLevel(levels.at(log_level));
-  SetNumThreads(threads);
-  at::set_num_threads(NumThreads());
+  SetThreads(threads);
   RegisterLakes();
   RegisterUploads();
   return actions.at(chosen)();
