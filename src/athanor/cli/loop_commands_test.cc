@@ -1,10 +1,11 @@
-// `vehicle` and `label`, from outside.
+// `vehicle`, `label` and `loop`, from outside.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "athanor/cli/cli_test_util.h"
 #include "athanor/datasets/log_test_util.h"
 #include "athanor/detection/evaluation/nuscenes_files.h"
+#include "athanor/simulation/traffic/traffic.h"
 
 namespace athanor {
 namespace {
@@ -12,6 +13,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // What a detector would say of the town: its cars, and a dog in one frame.
 fs::path WritePredictions(const fs::path& town, const fs::path& path) {
@@ -104,6 +106,48 @@ TEST(LabelCommandsTest, FromPredictionsToADataSetToTrainOn) {
   EXPECT_THAT(outcomes[6].out, HasSubstr("120 accepted"));
   EXPECT_EQ(outcomes[7].status, 2);
   EXPECT_THAT(outcomes[8].err, HasSubstr("no such version"));
+}
+
+// A whole loop, small: simulated streets, a car with a budget, the large model's and people's
+// labels, a training of two steps, killed on the way.
+TEST(SlowLoopCommandsTest, ALoopIsKilledAndGoesOn) {
+  if (const std::string why = WhyNoSumo(); !why.empty()) GTEST_SKIP() << why;
+  const fs::path folder = TestFolder("loop");
+  const auto streets = [&](const char* name, int seed) {
+    WriteFile(folder / name,
+              StrCat("scenes = 1\nseconds = 2\nseed = ", seed, "\nwidth = 96\nheight = 64\n"));
+    return (folder / name).string();
+  };
+  WriteFile(folder / "loop.toml",
+            StrCat("rounds = 1\nhome = '", streets("home.toml", 1), "'\nlogs = '",
+                   streets("fleet.toml", 2), "'\ntest = '", streets("test.toml", 3),
+                   "'\nsmall = 'micro'\nlarge = 'micro'\nwords = 'car'\nrare = 'car'\n",
+                   "upload = '100%'\nbatch = 2\nsteps = 2\nworkers = 1\n"));
+  const std::vector<std::string> words = {"loop", "run", (folder / "loop.toml").string(), "-o",
+                                          (folder / "run").string()};
+  Process killed(words);
+  ASSERT_TRUE(WaitFor([&] { return fs::exists(folder / "run/rounds/01/infer.log"); }));
+  killed.Signal(SIGKILL);
+  EXPECT_EQ(killed.Wait(), 1000 + SIGKILL);
+  const Outcome run = Execute(words);
+  EXPECT_EQ(run.status, 0) << run.err;
+  EXPECT_THAT(run.err, Not(HasSubstr("round 1 of 1: record")));  // it went on behind it
+  EXPECT_THAT(run.out, AllOf(HasSubstr("report.html"), HasSubstr("the first model")));
+  const Outcome again = Execute(words);
+  EXPECT_EQ(again.status, 0) << again.err;
+  EXPECT_THAT(again.err, Not(HasSubstr("round 1 of 1")));
+  const std::string report = ReadFile(folder / "run/report.html");
+  EXPECT_TRUE(report.find("data:image/jpeg") != std::string::npos);
+  const auto outcomes =
+      ExecuteAll({{"loop", "status", (folder / "run").string()},
+                  {"registry", "show", "round-1", "--registry", (folder / "run/registry").string()},
+                  {"loop", "status", (folder / "home.toml").string()},
+                  {"loop", "run", (folder / "home.toml").string()}});
+  EXPECT_THAT(outcomes[0].out, HasSubstr("car AP"));
+  EXPECT_THAT(outcomes[1].out, HasSubstr("round-0"));
+  EXPECT_EQ(outcomes[2].status, 1);
+  EXPECT_THAT(outcomes[2].err, HasSubstr("expected a loop"));
+  EXPECT_THAT(LastLine(outcomes[3].err), HasSubstr("home.toml"));
 }
 
 }  // namespace

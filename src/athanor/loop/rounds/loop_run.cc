@@ -61,6 +61,20 @@ std::string Text(double value) {
   return out.str();
 }
 
+// JSON as Python writes it, whose NaN becomes null.
+nlohmann::json ReadMetrics(const fs::path& path) {
+  std::string text = ReadFile(path);
+  const std::string nan = ": NaN";
+  for (size_t at = 0; (at = text.find(nan, at)) != std::string::npos;) {
+    text.replace(at, nan.size(), ": null");
+  }
+  try {
+    return nlohmann::json::parse(text);
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(StrCat(path.string(), ": expected metrics: ", error.what()));
+  }
+}
+
 // The one file of a folder of versions of labels.
 fs::path VersionIn(const fs::path& folder) {
   const std::vector<fs::path> files = ListFiles(folder, {".labels"});
@@ -217,13 +231,15 @@ class Loop {
       }
     } else {
       const fs::path models = table / "models";
+      // Places in a list count when miners meet: of long ones even the last would count as good.
+      const std::string count = std::to_string(2 * options_.batch);
       Run({"mine", "undigested", lake.string(), "--student",
            (models / "small" / "boxes.json").string(), "--teacher",
            (models / "large" / "boxes.json").string(), "--digest",
-           (folder_ / "digest.sqlite").string(), "--count", "1000", "-o",
+           (folder_ / "digest.sqlite").string(), "--count", count, "-o",
            (here / "undigested").string()});
       Run({"mine", "similar", lake.string(), "--text", options_.words, "--features", table.string(),
-           "--model", "large", "--count", "1000", "--window", Text(options_.window_s), "-o",
+           "--model", "large", "--count", count, "--window", Text(options_.window_s), "-o",
            (here / "similar").string()});
       for (const std::string& word : Words{"--hits", (here / "undigested" / "hits.json").string(),
                                            (here / "similar" / "hits.json").string()}) {
@@ -307,8 +323,8 @@ class Loop {
     const fs::path out = RoundFolder() / "eval";
     Run({"detect", "eval", "--truth", LoopTest(folder_, options_).string(), "--config",
          options_.ranges, "--model", weights.string(), "-o", out.string()});
-    const auto summary = nlohmann::json::parse(ReadFile(out / "metrics_summary.json"));
-    const auto unscored = nlohmann::json::parse(ReadFile(out / "metrics_unscored.json"));
+    const nlohmann::json summary = ReadMetrics(out / "metrics_summary.json");
+    const nlohmann::json unscored = ReadMetrics(out / "metrics_unscored.json");
     std::map<std::string, double>& scores = Record().scores;
     scores.clear();
     scores["mAP"] = summary.at("mean_ap").get<double>();
@@ -317,7 +333,8 @@ class Loop {
       scores[name] = ap.is_number() ? ap.get<double>() : 0;
     }
     for (const auto& [name, item] : unscored.items()) {
-      scores[name] = item.at("mean_dist_ap").get<double>();
+      const nlohmann::json& ap = item.at("mean_dist_ap");
+      scores[name] = ap.is_number() ? ap.get<double>() : 0;
     }
   }
 
