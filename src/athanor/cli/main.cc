@@ -89,6 +89,8 @@ const Command kCommands[] = {
     {"mine", "rule", "Find frames and boxes by SQL over their attributes", SetUpMineRule},
     {"mine", "select", "Choose a batch to label from what was mined, within a cost",
      SetUpMineSelect},
+    {"mine", "purity", "Say how much of what was mined is of a class, by true boxes",
+     SetUpMinePurity},
     {"label", "auto", "Label logs by a large model, tracked through past and future",
      SetUpLabelAuto},
     {"label", "audit", "Find how sure labels have to be to be as precise as asked for",

@@ -1,11 +1,14 @@
-// athanor mine uncertain, undigested
+// athanor mine uncertain, undigested, purity
+#include <iostream>
 #include <map>
 #include <optional>
 
 #include "athanor/cli/commands.h"
 #include "athanor/cli/mine_report.h"
 #include "athanor/cli/options_cli.h"
+#include "athanor/detection/evaluation/nuscenes_eval.h"
 #include "athanor/loop/mining/box_miners.h"
+#include "athanor/loop/mining/purity.h"
 
 namespace athanor {
 namespace fs = std::filesystem;
@@ -127,6 +130,55 @@ CommandAction SetUpMineUndigested(CLI::App& app) {
     ReportMined(arguments->mine, data, hits);
     // Only what was reported whole counts as an evaluation.
     if (book) book->Commit();
+    return 0;
+  };
+}
+
+CommandAction SetUpMinePurity(CLI::App& app) {
+  struct Arguments {
+    fs::path truth;
+    std::vector<fs::path> hits;
+    std::string class_name;
+    double range_m = 50;
+    std::vector<int64_t> counts = {10, 20, 50, 100, 200};
+  };
+  auto arguments = std::make_shared<Arguments>();
+  AddPath(app, "TRUTH", &arguments->truth, "the driving logs that were mined, with true boxes")
+      ->required();
+  app.add_option("--hits", arguments->hits, "hits.json of miners")
+      ->required()
+      ->type_name("FILE ...");
+  app.add_option("--class", arguments->class_name, "of the nuScenes benchmark, or animal")
+      ->required()
+      ->type_name("NAME");
+  app.add_option("--range", arguments->range_m,
+                 "a box counts when it is nearer than this, metres (default: 50)")
+      ->check(CLI::Range(0.1, 1e6).description(""))
+      ->type_name("M");
+  app.add_option("--count", arguments->counts, "of so many frames (default: 10 20 50 100 200)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1000000000}).description(""))
+      ->type_name("N ...");
+  return [arguments] {
+    const Arguments& a = *arguments;
+    const int class_index = FindNuscenesClass(a.class_name);
+    if (class_index < 0) {
+      throw UsageError("--class: expected a class of the benchmark or animal, found '" +
+                       a.class_name + "'");
+    }
+    const MinedData truth(a.truth);
+    std::vector<std::vector<std::string>> rows = {
+        {"hits", "frames", "with " + a.class_name, "share", "95 % from", "to", "times all"}};
+    for (const fs::path& path : a.hits) {
+      const Purity purity =
+          MeasurePurity(truth, ReadMinedHits(path).hits, class_index, a.range_m, a.counts);
+      const auto add = [&](const std::string& name, const PurityAt& at) {
+        rows.push_back({name, Grouped(at.frames), Grouped(at.with), Fixed(at.share, 4),
+                        Fixed(at.low, 4), Fixed(at.high, 4), Fixed(purity.Gain(at), 1)});
+      };
+      if (rows.size() == 1) add("all", purity.all);
+      for (const PurityAt& at : purity.best) add(path.parent_path().filename().string(), at);
+    }
+    std::cout << Table(rows);
     return 0;
   };
 }

@@ -16,9 +16,9 @@
 #include "athanor/base/log.h"
 #include "athanor/base/program.h"
 #include "athanor/datasets/log.h"
-#include "athanor/detection/evaluation/evaluation_inputs.h"
 #include "athanor/detection/evaluation/nuscenes_files.h"
 #include "athanor/loop/mining/mined_hits.h"
+#include "athanor/loop/mining/purity.h"
 #include "athanor/loop/registry/model_registry.h"
 
 namespace athanor {
@@ -81,22 +81,6 @@ fs::path VersionIn(const fs::path& folder) {
   ATHANOR_CHECK(files.size() == 1, folder.string(), ": expected one version of labels, found ",
                 files.size());
   return files[0];
-}
-
-// Ids of the frames in which a box of the class counts: near enough, and with points in it.
-std::set<std::string> FramesWith(const Log& log, int class_index, double range_m) {
-  std::set<std::string> ids;
-  for (const LogFrame& frame : log.frames) {
-    for (const LogBox& box : frame.boxes) {
-      const Eigen::Vector3d to_box =
-          box.box.frame_from_box.translation - frame.world_from_ego.translation;
-      if (NuscenesClassOfCategory(log.tracks[box.track].category) == class_index &&
-          to_box.head<2>().norm() < range_m && box.num_lidar_points != 0) {
-        ids.insert(frame.id);
-      }
-    }
-  }
-  return ids;
 }
 
 // One loop at a time in a folder.
@@ -268,7 +252,7 @@ class Loop {
       for (int i = 0; i < std::ssize(logs->names()); ++i) {
         const Log log = logs->Read(i);
         has_boxes |= !log.tracks.empty();
-        rare.merge(FramesWith(log, class_index, range_m));
+        rare.merge(FramesWithClass(log, class_index, range_m));
       }
     }
     LoopRoundRecord& record = Record();
