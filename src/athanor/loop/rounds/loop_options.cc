@@ -37,6 +37,7 @@ OptionList Describe(LoopOptions& o) {
            "of mAP that a new model may lose for what it gains in the rare class",
            {.min = 0, .max = 1});
   list.Add("workers", &o.workers, "processes of `infer`", {.min = 1, .max = 4096});
+  list.Add("cells", &o.cells, "folder of what models said, which loops may share; empty: its own");
   list.Add("seed", &o.seed, "of all that is random", {.min = 0, .max = 1e6});
   return list;
 }

@@ -41,7 +41,8 @@ struct LoopOptions {
   std::string ranges = "configs/detect/near.json";  // `detect eval --config`
   double tolerance = 0.02;  // of mAP that a new model may lose for what it gains in the rare class
 
-  int workers = 2;  // processes of `infer`
+  int workers = 2;    // processes of `infer`
+  std::string cells;  // of `infer`, which loops may share; empty: the loop's own
   int64_t seed = 0;
 };
 OptionList Describe(LoopOptions& options);

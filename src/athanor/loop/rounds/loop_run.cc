@@ -160,9 +160,16 @@ class Loop {
            lake.string(), "--settle", "0"});
     });
     Stage("infer", {}, [&] {
-      Run({"infer", lake.string(), "--model", "small=" + deployed, "--model",
-           "large=" + run_.large.string(), "-o", table.string(), "--workers",
-           std::to_string(options_.workers)});
+      Words words = {"infer",     lake.string(),
+                     "--model",   "small=" + deployed,
+                     "--model",   "large=" + run_.large.string(),
+                     "-o",        table.string(),
+                     "--workers", std::to_string(options_.workers)};
+      if (!options_.cells.empty()) {
+        words.emplace_back("--cells");
+        words.push_back(options_.cells);
+      }
+      Run(words);
     });
     Stage("mine", {here / "undigested", here / "similar", here / "everything", here / "batch"},
           [&] { Mine(here, lake, table); });
