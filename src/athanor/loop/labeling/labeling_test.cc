@@ -310,6 +310,43 @@ TEST(PeopleQueue, GoesOutAndComesBackAsCocoAndNuscenes) {
   EXPECT_EQ(drawn.labels.frames[0].labels.size(), 1u);
   EXPECT_EQ(drawn.removed, 6);  // the persons that are not there
   EXPECT_EQ(drawn.labels.CountAccepted(), 6);
+
+  // A batch alone.
+  const std::set<std::string> batch = {log.frames[1].id, log.frames[4].id};
+  const ImportedLabels some = ImportLogs(labels, "parent", {&log}, &batch);
+  EXPECT_EQ(some.frames, 2);
+  for (const FrameLabels& frame : some.labels.frames) {
+    EXPECT_EQ(frame.is_complete, batch.contains(frame.frame));
+  }
+}
+
+TEST(KeepFrames, AndTheSweepsBeforeThem) {
+  const Log whole = OpenLogs(WriteTestTown(TestFolder("keep"), 8))->Read(0);
+  Log log = whole;
+  KeepFrames({whole.frames[2].id, whole.frames[6].id, "nobody"}, &log);
+  ASSERT_EQ(log.frames.size(), 2u);
+  std::set<std::string> kept;
+  for (int f = 0; f < 2; ++f) {
+    const LogFrame& before = whole.frames[f == 0 ? 2 : 6];
+    EXPECT_EQ(log.frames[f].id, before.id);
+    EXPECT_EQ(log.frames[f].boxes.size(), before.boxes.size());
+    ASSERT_EQ(log.frames[f].readings.size(), before.readings.size());
+    for (size_t s = 0; s < before.readings.size(); ++s) {
+      EXPECT_EQ(log.readings.at(log.frames[f].readings[s]).path,
+                whole.readings[before.readings[s]].path);
+      EXPECT_EQ(log.readings[log.frames[f].readings[s]].frame, f);
+    }
+  }
+  for (const LogReading& reading : log.readings) kept.insert(reading.path.string());
+  for (const LogReading& reading : whole.readings) {
+    const bool is_of_frame = reading.frame == 2 || reading.frame == 6;
+    bool is_before = false;
+    for (const int f : {2, 6}) {
+      const int64_t age_us = whole.frames[f].time_us - reading.time_us;
+      is_before |= age_us >= 0 && age_us <= 500'000;
+    }
+    EXPECT_EQ(kept.contains(reading.path.string()), is_of_frame || is_before) << reading.path;
+  }
 }
 
 }  // namespace
