@@ -193,11 +193,11 @@ class CountingSink : public SnippetSink {
   }
   int64_t FeatureBytes(const Snippet&) override { return 300; }
   bool SendFeatures(const Snippet&) override { return true; }
-  bool Upload(const Snippet& snippet) override {
+  UploadResult Upload(const Snippet& snippet) override {
     for (int64_t f = snippet.first; f <= snippet.last; ++f) uploaded.push_back(f);
-    return true;
+    return UploadResult::kSent;
   }
-  void Write(const UplinkLedger&) override {}
+  bool Write(const UplinkLedger&) override { return true; }
 
   std::vector<int64_t> uploaded;
 

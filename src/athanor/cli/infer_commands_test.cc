@@ -11,6 +11,7 @@
 #include "athanor/cli/cli_test_util.h"
 #include "athanor/datasets/log_test_util.h"
 #include "athanor/loop/inference/inference_test_util.h"
+#include "athanor/loop/queue/queue_test_util.h"
 
 namespace athanor {
 namespace {
@@ -67,6 +68,42 @@ TEST(InferCommandTest, SlowKilledAndRunAgainGivesTheSameTableAndThenDoesNothing)
   EXPECT_THAT(again.out, AllOf(HasSubstr("80 of them from before"), HasSubstr("passes     0 in")));
   EXPECT_EQ(TableBytes(folder / "killed"), expected);
 }
+
+#ifdef ATHANOR_WITH_NATS
+// Two runs share the work over a broker that is killed in the middle of it and comes back.
+TEST(InferCommandTest, SlowTwoRunsOverABrokerThatRestartsMakeTheSameTable) {
+  if (FindNatsServer().empty()) GTEST_SKIP() << "needs the program nats-server";
+  const fs::path folder = TestFolder("infer over nats");
+  const std::string town = WriteTestTown(folder / "town", 40).string();
+  NatsBroker broker(folder / "broker");
+  const auto command = [&](const std::string& out, std::vector<std::string> more) {
+    std::vector<std::string> words = {"infer", town, "--model",
+                                      "words", "-o", (folder / out).string()};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  ASSERT_EQ(Execute(command("alone", {})).status, 0);
+  const auto shared = command("shared", {"--nats", broker.Url(), "--lease", "3"});
+  Process first(shared), second(shared);
+  const auto cells = [&] {
+    int64_t count = 0;
+    std::error_code error;
+    for (fs::recursive_directory_iterator entry(folder / "shared" / "cells", error), end;
+         !error && entry != end; entry.increment(error)) {
+      count += entry->path().extension() == ".part" || entry->path().extension() == ".cells";
+    }
+    return count;
+  };
+  EXPECT_TRUE(WaitFor([&] { return cells() > 0; }));
+  broker.Stop(SIGKILL);
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  broker.Start();
+  EXPECT_EQ(first.Wait(), 0) << first.err;
+  EXPECT_EQ(second.Wait(), 0) << second.err;
+  EXPECT_EQ(TableBytes(folder / "shared"), TableBytes(folder / "alone"));
+  EXPECT_THAT(Execute(shared).out, HasSubstr("passes     0 in"));
+}
+#endif
 
 TEST(InferCommandTest, SaysWhatIsWrong) {
   const fs::path folder = TestFolder("infer wrong");

@@ -2,9 +2,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "athanor/cli/cli_test_util.h"
 #include "athanor/datasets/log_test_util.h"
 #include "athanor/detection/evaluation/nuscenes_files.h"
+#include "athanor/loop/queue/queue_test_util.h"
+#include "athanor/media/image.h"
 #include "athanor/simulation/traffic/traffic.h"
 
 namespace athanor {
@@ -52,7 +56,11 @@ TEST(VehicleCommandsTest, ADriveUnderABudget) {
                                "--bundle", spec, "--budget", "50%"});
   EXPECT_EQ(run.status, 0) << run.err;
   EXPECT_THAT(run.out, AllOf(HasSubstr("rule.dogs"), HasSubstr("dropped: unremarkable"),
-                             HasSubstr("bundle     3"), HasSubstr("faults     0")));
+                             HasSubstr("bundle     3"), HasSubstr("faults     0"),
+                             HasSubstr("pictures   " + car + "/sheet.jpg")));
+  // Two snippets in a row of six, each with the reason.
+  EXPECT_GT(ReadImage(folder / "car" / "sheet.jpg").width, 600);
+  WriteFile(folder / "old.json", "{}");
   const auto outcomes = ExecuteAll(
       {{"lake", "ingest", car + "/cloud", "-o", (folder / "lake").string(), "--settle", "0"},
        {"log", "info", car + "/cloud"},
@@ -60,14 +68,74 @@ TEST(VehicleCommandsTest, ADriveUnderABudget) {
        {"vehicle", "bundle", spec, "--ask", "car-1", "--cloud", car + "/cloud"},
        {"vehicle", "bundle", spec},
        {"vehicle", "run", town, "-o", car, "--budget", "1 percent"},
-       {"vehicle", "receive", "-o", car}});
+       {"vehicle", "receive", "-o", car},
+       {"vehicle", "bundle", "--prototype", "dog=features.json"},
+       {"vehicle", "bundle", (folder / "old.json").string(), "--cloud", car + "/cloud"},
+       {"vehicle", "run", town, "-o", car + "2", "--predictions", found, "--name", "a/b"}});
   EXPECT_THAT(outcomes[0].out, AllOf(HasSubstr("added      2 clips"), HasSubstr("refused    0")));
   EXPECT_THAT(outcomes[1].out, HasSubstr("frames     6"));
   EXPECT_THAT(outcomes[2].out, HasSubstr("\"bytes_per_day\""));
   EXPECT_THAT(outcomes[3].out, AllOf(HasSubstr("bundle     3"), HasSubstr("asked for  car-1")));
   for (int i = 4; i < 7; ++i) EXPECT_EQ(outcomes[i].status, 2) << i << outcomes[i].err;
   EXPECT_THAT(outcomes[5].err, HasSubstr("found '1 percent'"));
+  EXPECT_EQ(outcomes[7].status, 2);
+  EXPECT_THAT(outcomes[7].err, HasSubstr("expected SPEC"));
+  EXPECT_THAT(LastLine(outcomes[8].err), HasSubstr("expected a version of 1 or more"));
+  EXPECT_THAT(LastLine(outcomes[9].err), HasSubstr("found \"a/b\""));
 }
+
+#ifdef ATHANOR_WITH_NATS
+// All files below a folder, by their names.
+std::map<std::string, std::string> FilesOf(const fs::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const fs::path& path : ListFiles(folder)) files[path.filename().string()] = ReadFile(path);
+  return files;
+}
+
+// The same drive over a folder and over a broker that is killed and comes back in between.
+TEST(VehicleCommandsTest, SlowADriveOverABrokerThatRestarts) {
+  if (FindNatsServer().empty()) GTEST_SKIP() << "needs the program nats-server";
+  const fs::path folder = TestFolder("vehicle over nats");
+  const std::string town = WriteTestTown(folder / "town", 20).string();
+  const std::string found = WritePredictions(town, folder / "found.json").string();
+  const std::string spec = (folder / "spec.json").string();
+  WriteFile(spec, R"({"version": 3, "rarity": 0, "scenario": 0, "margin": 0, "tracks": 0,
+    "rules": [{"name": "dogs", "sql": "SELECT frame FROM boxes WHERE class = 'animal'"}]})");
+  NatsBroker broker(folder / "broker");
+  const auto run = [&](const char* car, std::vector<std::string> more) {
+    std::vector<std::string> words = {
+        "vehicle",       "run", town,      "-o", (folder / car).string(),
+        "--predictions", found, "--drawn", "0"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome outcome = Execute(words);
+    EXPECT_EQ(outcome.status, 0) << outcome.text();
+    return outcome.out;
+  };
+  const auto receive = [&] {
+    return Execute({"vehicle", "receive", "--nats", broker.Url(), "-o", (folder / "in").string()});
+  };
+  run("by folder", {"--bundle", spec});
+  // The bundle waits at the broker, which dies and comes back before the car hears of it.
+  EXPECT_EQ(Execute({"vehicle", "bundle", spec, "--nats", broker.Url()}).status, 0);
+  broker.Stop(SIGKILL);
+  broker.Start();
+  EXPECT_THAT(run("by nats", {"--nats", broker.Url()}), HasSubstr("bundle     3"));
+  // And again with all that the car sent. What cannot be stored is not lost.
+  broker.Stop(SIGTERM);
+  broker.Start();
+  WriteFile(folder / "in" / "clips", "in the way");
+  EXPECT_NE(receive().status, 0);
+  fs::remove(folder / "in" / "clips");
+  MakeFolder(folder / "in" / "clips");
+  EXPECT_TRUE(WaitFor([&] {
+    receive();
+    return FilesOf(folder / "in" / "clips").size() == 2;
+  }));
+  EXPECT_EQ(FilesOf(folder / "in" / "clips"), FilesOf(folder / "by folder" / "cloud" / "clips"));
+  EXPECT_EQ(FilesOf(folder / "in" / "features"),
+            FilesOf(folder / "by folder" / "cloud" / "features"));
+}
+#endif
 
 TEST(LabelCommandsTest, FromPredictionsToADataSetToTrainOn) {
   const fs::path folder = TestFolder("label");

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "athanor/cli/cli_test_util.h"
@@ -53,6 +54,51 @@ std::string WriteResults(const fs::path& town, const fs::path& path, F&& keep) {
   return path.string();
 }
 
+// Vectors of `athanor infer` in place of a teacher's, and sets for similarity() in rules.
+TEST(MineCommandsTest, SlowVectorsOfATable) {
+  const fs::path folder = TestFolder("mine features");
+  const std::string town = WriteTestTown(folder / "town", 6).string();
+  const std::string table = (folder / "table").string();
+  const auto out = [&](const char* name) { return (folder / name).string(); };
+  ASSERT_EQ(Execute({"infer", town, "--model", "words", "--regions", "3", "-o", table}).status, 0);
+  const auto found = ExecuteAll(
+      {{"mine", "similar", town, "--features", table, "--example", "scene-0001/2", "--level",
+        "frame", "--window", "0", "-o", out("frames")},
+       {"mine", "similar", town, "--features", table, "--text", "dog", "-o", out("regions")},
+       {"mine", "rule", town,
+        "SELECT frame FROM frames WHERE similarity('this', frame) > 0.9999 AND "
+        "similarity('words', frame) < 2",
+        "--features", table, "--level", "frame", "--like", "this=scene-0002/4", "--like-text",
+        "words=a dog", "-o", out("like")},
+       {"mine", "rule", town,
+        "SELECT frame, box, similarity('cars', frame * 4096 + box) AS score FROM boxes WHERE "
+        "similarity('cars', frame * 4096 + box) > 0.5 AND class = 'vehicle.car'",
+        "--like", "cars=scene-0001/0:0", "-o", out("boxes")},
+       {"mine", "rule", town, "SELECT frame FROM frames WHERE similarity('x', frame) > 0",
+        "--features", table, "--like", "x=scene-0001/0:0", "-o", out("bad")},
+       {"mine", "rule", town, "SELECT frame FROM frames", "--like", "x", "-o", out("bad")}});
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(found[i].status, 0) << i << found[i].text();
+  const auto hits = [&](const char* name) {
+    return json::parse(ReadFile(folder / name / "hits.json"))["hits"];
+  };
+  const auto has = [](const json& found, const char* frame) {
+    return std::any_of(found.begin(), found.end(), [&](const json& hit) {
+      return hit["frame"] == frame && hit["score"].get<double>() > 0.999;
+    });
+  };
+  EXPECT_TRUE(has(hits("frames"), "scene-0001/2")) << found[0].text();
+  EXPECT_EQ(hits("regions")[0]["camera"], "CAM_FRONT");
+  bool is_itself = false;
+  for (const json& hit : hits("like")) is_itself |= hit["frame"] == "scene-0002/4";
+  EXPECT_TRUE(is_itself) << found[2].text();
+  EXPECT_EQ(hits("boxes")[0]["frame"], "scene-0001/0");
+  EXPECT_NEAR(hits("boxes")[0]["score"].get<double>(), 1, 1e-3);
+  EXPECT_EQ(found[4].status, 2);
+  EXPECT_THAT(found[4].err, HasSubstr("expected --level frame"));
+  EXPECT_EQ(found[5].status, 2);
+  EXPECT_THAT(found[5].err, HasSubstr("expected NAME=BOX"));
+}
+
 TEST(MineCommandsTest, FindTheFewFrames) {
   const fs::path folder = TestFolder("mine");
   const std::string town = WriteTestTown(folder / "town").string();
@@ -86,7 +132,7 @@ TEST(MineCommandsTest, FindTheFewFrames) {
       {{"mine", "rule", lake, "--saved", "dogs", "-o", out("dogs2")},
        {"mine", "rule", lake, "--list", "-o", out("dogs2")},
        {"mine", "select", town, "--hits", out("unsure/hits.json"), out("undigested/hits.json"),
-        "--budget", "3", "--window", "0", "-o", out("selected")},
+        "--budget", "3", "--window", "0", "-o", out("selected"), "--digest", out("digest.sqlite")},
        {"mine", "similar", town, "--text", "automobile", "--boxes", all, "-o", out("words")},
        {"mine", "rule", lake, "SELECT frame FRM boxes", "-o", out("bad")},
        {"mine", "rule", lake, "DELETE FROM names", "-o", out("bad")},
@@ -95,7 +141,26 @@ TEST(MineCommandsTest, FindTheFewFrames) {
   EXPECT_THAT(more[0].out, AllOf(HasSubstr("2 hits in"), HasSubstr("0 logs added, 2 kept")));
   EXPECT_THAT(more[1].out, HasSubstr(dogs));
   EXPECT_EQ(more[2].status, 0) << more[2].text();
-  EXPECT_THAT(more[2].out, AllOf(HasSubstr("random"), HasSubstr("score")));
+  EXPECT_THAT(more[2].out, AllOf(HasSubstr("random"), HasSubstr("score"),
+                                 HasSubstr("1 undigested frames are queued now")));
+  // Which the next evaluation knows.
+  EXPECT_THAT(Execute({"mine", "undigested", town, "--student", some, "--teacher", all, "-o",
+                       out("again"), "--digest", out("digest.sqlite")})
+                  .out,
+              HasSubstr("1 queued"));
+  // A file of hits may say anything.
+  json wild = json::parse(ReadFile(folder / "unsure" / "hits.json"));
+  wild["hits"][0]["number"] = 70000;
+  WriteFile(folder / "wild.json", wild.dump());
+  EXPECT_THAT(LastLine(Execute({"mine", "select", town, "--hits", out("wild.json"), "--teacher",
+                                "embedded", "-o", out("bad")})
+                           .err),
+              HasSubstr("has 3 frames, found 70000"));
+  EXPECT_THAT(LastLine(Execute({"mine", "select", town, "--hits", out("unsure/hits.json"), "-o",
+                                out("bad"), "--digest", out("none.sqlite")})
+                           .err),
+              HasSubstr("none.sqlite: expected a file"));
+  EXPECT_FALSE(fs::exists(folder / "none.sqlite"));
   EXPECT_TRUE(fs::exists(folder / "selected" / "random.json"));
   EXPECT_THAT(more[3].out, HasSubstr("automobile is car (1.00), the detector says 0.80"));
   EXPECT_THAT(LastLine(more[4].err), HasSubstr("line 1, column"));

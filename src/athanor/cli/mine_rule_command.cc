@@ -9,6 +9,7 @@
 #include "athanor/base/files.h"
 #include "athanor/cli/commands.h"
 #include "athanor/cli/mine_report.h"
+#include "athanor/cli/mine_vectors.h"
 #include "athanor/cli/options_cli.h"
 #include "athanor/loop/mining/attribute_base.h"
 #include "athanor/loop/mining/box_miners.h"
@@ -25,6 +26,11 @@ struct RuleArguments {
   fs::path attributes, rules;
   RuleLimits limits;
   bool list = false;
+  // Of similarity(): "NAME=EXAMPLE", "NAME=WORDS".
+  std::vector<std::string> like, like_text;
+  std::string level = "box", model;
+  TeacherVectorOptions describer;
+  fs::path features;
 
   bool has_rule() const { return !sql.empty() || !saved.empty(); }
 };
@@ -64,6 +70,61 @@ void SetDisagreement(const RuleArguments& arguments, const MinedData& data, Attr
         const auto sum = sums.find({data.name(ref->log), ref->frame});
         return sum == sums.end() ? 0.0 : sum->second;
       });
+}
+
+// "dogs=scene-0001/3:2" as its halves.
+std::pair<std::string, std::string> SetAndMember(const std::string& option,
+                                                 const std::string& text) {
+  const size_t middle = text.find('=');
+  if (middle == std::string::npos || middle == 0 || middle + 1 == text.size()) {
+    throw UsageError(StrCat("mine rule: ", option, ": expected NAME=",
+                            option == "--like" ? "BOX, NAME=FRAME or NAME=FILE" : "WORDS",
+                            ", found ", text));
+  }
+  return {text.substr(0, middle), text.substr(middle + 1)};
+}
+
+// What similarity() compares with, by the numbers that the tables have.
+void AddSets(RuleArguments& arguments, const MinedData& data, const BoxSource& boxes,
+             AttributeBase* base, RuleEngine* engine, MinedHits* about) {
+  if (arguments.like.empty() && arguments.like_text.empty()) return;
+  const bool by_box = arguments.level == "box";
+  if (by_box && !arguments.features.empty()) {
+    throw UsageError(
+        "mine rule: --features has vectors of a model's own boxes, not of those in the tables: "
+        "expected --level frame");
+  }
+  if (arguments.describer.folder.empty()) {
+    arguments.describer.folder = (data.is_lake() ? data.path() : arguments.mine.out) / "vectors";
+  }
+  const std::unique_ptr<MinedVectors> vectors =
+      arguments.features.empty()
+          ? DescribeByTeacher(data, boxes, arguments.describer)
+          : VectorsOfTable(data, nullptr, arguments.features, arguments.model);
+  for (const auto& line : vectors->About()) about->about.push_back(line);
+  std::map<std::string, std::vector<float>> sets;
+  const auto add = [&](const std::string& name, const std::vector<float>& vector) {
+    std::vector<float>& set = sets[name];
+    set.insert(set.end(), vector.begin(), vector.end());
+  };
+  for (const std::string& text : arguments.like) {
+    const auto [name, example] = SetAndMember("--like", text);
+    add(name, vectors->Example(example, arguments.level));
+  }
+  for (const std::string& text : arguments.like_text) {
+    const auto [name, words] = SetAndMember("--like-text", text);
+    add(name, vectors->Words(words));
+  }
+  const VectorLevel& level = vectors->Level(arguments.level);
+  const std::map<std::string, int64_t> clips = base->ClipsByName();
+  auto rows = std::make_shared<RuleEngine::RowIds>();
+  for (const auto& [id, ref] : level.items) {
+    const auto clip = clips.find(data.name(ref.log));
+    if (clip == clips.end()) continue;
+    const int64_t frame = (clip->second << MinedData::kFrameBits) + ref.frame;
+    (*rows)[by_box ? RuleIdOfBox(frame, ref.box) : frame] = id;
+  }
+  for (const auto& [name, set] : sets) engine->AddVectorSet(name, level.table, set, rows);
 }
 
 // The hits as all miners have them. Logs are read for the first `count` only, unless the rule
@@ -138,20 +199,24 @@ int Run(RuleArguments& arguments) {
   AttributeBase base(database);
   const AttributeUpdate update = base.Update(data, boxes, ShowProgress("attributes"));
   RuleEngine engine(database, &book, arguments.limits);
+  MinedHits hits{"rule", mine.data.string(), {}, {}};
   if (!arguments.student.empty()) SetDisagreement(arguments, data, &base, &engine);
+  AddSets(arguments, data, boxes, &base, &engine, &hits);
   if (!arguments.save.empty()) {
     engine.Check({arguments.save, 0, rule.sql});  // what is wrong is not kept
     rule = {arguments.save, book.Save(arguments.save, rule.sql), rule.sql};
   }
   const RuleResult result = engine.Run(rule);
 
-  MinedHits hits{"rule", mine.data.string(), {}, {}};
   hits.about.emplace_back("rule", rule.sql);
   if (rule.version > 0) hits.about.emplace_back("name", StrCat(rule.name, "@", rule.version));
   hits.about.emplace_back("boxes", boxes.name());
   hits.about.emplace_back(
-      "tables", StrCat(arguments.attributes.string(), ": ", update.logs_added, " logs added, ",
-                       update.logs_kept, " kept, ", update.logs_removed, " removed"));
+      "tables",
+      StrCat(arguments.attributes.string(), ": ", update.logs_added, " logs added, ",
+             update.logs_kept, " kept, ", update.logs_removed, " removed",
+             update.logs_unreadable > 0 ? StrCat(", ", update.logs_unreadable, " cannot be read")
+                                        : ""));
   hits.about.emplace_back("answered", StrCat(Grouped(std::ssize(result.hits)), " hits in ",
                                              Fixed(1e3 * result.seconds, 1), " ms"));
   hits.hits = BestHits(HitsOf(result, data, boxes, &base, mine), mine.window_us(), mine.count);
@@ -182,6 +247,31 @@ CommandAction SetUpMineRule(CLI::App& app) {
       ->type_name("FILE");
   app.add_option("--teacher", arguments->teacher, "what a large model found, for the same")
       ->type_name("FILE|annotations");
+  app.add_option("--like", arguments->like,
+                 "an example of a set, for similarity('NAME', frame * 4096 + box): a box "
+                 "(LOG/NUMBER:BOX), with --level frame a frame, or a picture; again for more")
+      ->type_name("NAME=BOX|FRAME|FILE")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--like-text", arguments->like_text,
+                 "words as an example of a set; again for more")
+      ->type_name("NAME=WORDS")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--level", arguments->level,
+                 "what similarity() is asked for: boxes of the tables, or frames, by "
+                 "similarity('NAME', frame) (default: box)")
+      ->check(CLI::IsMember({"box", "frame"}).description(""))
+      ->type_name("box|frame");
+  app.add_option("--describer", arguments->describer.teacher,
+                 "what describes pictures for these sets: embedded, or a card (default: embedded)")
+      ->type_name("NAME");
+  AddPath(app, "--vectors", &arguments->describer.folder,
+          "folder that keeps its vectors (default: vectors/ in the lake, else in OUT)");
+  AddPath(app, "--features", &arguments->features,
+          "table of `athanor infer`, whose vectors of frames are used instead");
+  app.add_option("--model", arguments->model, "model of that table (default: the only one)")
+      ->type_name("NAME");
   AddPath(app, "--attributes", &arguments->attributes,
           "file of the attribute tables (default: in the lake, else in OUT)");
   AddPath(app, "--rules", &arguments->rules,

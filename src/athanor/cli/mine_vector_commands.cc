@@ -13,6 +13,7 @@
 #include "athanor/cli/options_cli.h"
 #include "athanor/detection/evaluation/nuscenes_eval.h"
 #include "athanor/loop/features/class_words.h"
+#include "athanor/loop/mining/digest_book.h"
 #include "athanor/loop/mining/directed.h"
 #include "athanor/loop/mining/score_table.h"
 #include "athanor/loop/mining/selection.h"
@@ -220,6 +221,7 @@ CommandAction SetUpMineSelect(CLI::App& app) {
     SelectionCost cost;
     std::string method = "score";
     uint64_t seed = 1;
+    fs::path digest;
   };
   auto arguments = std::make_shared<Arguments>();
   arguments->cost.budget = 100;
@@ -251,6 +253,9 @@ CommandAction SetUpMineSelect(CLI::App& app) {
   AddVectorArguments(app, &arguments->vectors);
   app.add_option("--seed", arguments->seed, "of what is drawn at random (default: 1)")
       ->type_name("N");
+  AddPath(app, "--digest", &arguments->digest,
+          "file of `mine undigested --digest`, where undigested frames that are chosen become "
+          "queued");
   return [arguments] {
     const MineArguments& mine = arguments->mine;
     const bool by_vectors = arguments->method.starts_with("k-");
@@ -288,6 +293,9 @@ CommandAction SetUpMineSelect(CLI::App& app) {
       for (const MinedHit& hit : merged) {
         const int log = data.FindLog(hit.log);
         ATHANOR_CHECK(log >= 0, data.path().string(), ": no log is called '", hit.log, "'");
+        const int64_t frames = std::ssize(data.Read(log)->frames);
+        ATHANOR_CHECK(hit.frame >= 0 && hit.frame < frames, data.path().string(), ": log ", hit.log,
+                      " has ", frames, " frames, found ", hit.frame);
         const int64_t row = table.Find(kept->FrameId(log, hit.frame));
         vectors.resize(vectors.size() + args.dimension, 0);
         if (row >= 0) table.Read(row, &vectors[vectors.size() - args.dimension]);
@@ -330,7 +338,21 @@ CommandAction SetUpMineSelect(CLI::App& app) {
     about.about.emplace_back("method", arguments->method);
     about.about.emplace_back("candidates", StrCat(candidates.size(), " frames of ", lists.size(),
                                                   lists.size() == 1 ? " list" : " lists"));
+    std::optional<DigestBook> book;
+    if (!arguments->digest.empty()) {
+      ATHANOR_CHECK(fs::is_regular_file(arguments->digest), arguments->digest.string(),
+                    ": expected a file of `mine undigested --digest`, found none");
+      book.emplace(arguments->digest);
+      int64_t queued = 0;
+      for (const MinedHit& hit : about.hits) {
+        if (book->Find(hit.log, hit.frame).state != DigestState::kUndigested) continue;
+        book->Record(hit.log, hit.frame, DigestEvent::kQueued);
+        ++queued;
+      }
+      about.about.emplace_back("digest", StrCat(queued, " undigested frames are queued now"));
+    }
     ReportMined(mine, data, about);
+    if (book) book->Commit();
     return 0;
   };
 }

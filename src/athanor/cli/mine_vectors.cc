@@ -106,6 +106,14 @@ class ByTeacher : public MinedVectors {
   TeacherVectors::Report report_;
 };
 
+bool HasFrames(const MinedData& data, int log, int frames) {
+  try {
+    return std::ssize(data.Read(log)->frames) == frames;
+  } catch (const Error&) {
+    return false;  // a log that cannot be read has none
+  }
+}
+
 class OfTable : public MinedVectors {
  public:
   OfTable(const MinedData& data, const BoxSource* boxes, const fs::path& table,
@@ -113,7 +121,8 @@ class OfTable : public MinedVectors {
       : data_(data), boxes_(boxes), table_(table), model_(table_.model(model)) {
     for (const PlannedClip& clip : table_.clips()) {
       const int log = data.FindLog(clip.name);
-      const bool same = log >= 0 && std::ssize(data.Read(log)->frames) == clip.frames;
+      const bool same = log >= 0 && (data.is_lake() ? data.Identity(log) == clip.id
+                                                    : HasFrames(data, log, clip.frames));
       log_of_clip_.push_back(same ? log : -1);
       if (same) clip_of_log_[log] = static_cast<int>(log_of_clip_.size()) - 1;
     }

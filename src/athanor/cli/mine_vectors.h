@@ -42,8 +42,9 @@ std::unique_ptr<MinedVectors> DescribeByTeacher(const MinedData& data, const Box
                                                 const TeacherVectorOptions& options);
 
 // The vectors of one model in a table of `athanor infer`; an empty name: the only model. Rows whose
-// log is not in the data are left out. Examples are boxes of `boxes`, whose nearest box of the
-// model within 2 m then counts, or the model's own when it is null.
+// log is not in the data are left out: of a lake, clips of other content too. Examples are boxes of
+// `boxes`, whose nearest box of the model within 2 m then counts, or the model's own when it is
+// null.
 std::unique_ptr<MinedVectors> VectorsOfTable(const MinedData& data, const BoxSource* boxes,
                                              const std::filesystem::path& table,
                                              const std::string& model);

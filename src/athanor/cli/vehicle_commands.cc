@@ -11,6 +11,8 @@
 #include "athanor/cli/detect_results.h"
 #include "athanor/cli/options_cli.h"
 #include "athanor/loop/inference/models/open_model.h"
+#include "athanor/loop/mining/contact_sheet.h"
+#include "athanor/loop/vehicle/kept_sheet.h"
 #include "athanor/loop/vehicle/upload.h"
 #include "athanor/loop/vehicle/vehicle.h"
 #ifdef ATHANOR_WITH_NATS
@@ -56,8 +58,10 @@ struct Link {
   std::unique_ptr<Transport> Open(bool is_car) {
     if (nats.empty()) return nullptr;
 #ifdef ATHANOR_WITH_NATS
-    up_ = std::make_unique<NatsQueue>(nats, "vehicle-" + name + "-up");
-    down_ = std::make_unique<NatsQueue>(nats, "vehicle-" + name + "-down");
+    NatsQueueOptions options;
+    options.attempts = QueueTransport::kAttempts;
+    up_ = std::make_unique<NatsQueue>(nats, "vehicle-" + name + "-up", options);
+    down_ = std::make_unique<NatsQueue>(nats, "vehicle-" + name + "-down", options);
     WorkQueue* out = is_car ? up_.get() : down_.get();
     WorkQueue* in = is_car ? down_.get() : up_.get();
     return std::make_unique<QueueTransport>(out, in);
@@ -94,7 +98,7 @@ void PrintReport(const VehicleReport& report, const fs::path& folder, int64_t li
   std::cout << Table(rows) << "\n";
   if (!report.sent.empty() && list > 0) {
     rows = {{"uploaded", "log", "frames", "MB", "value", "why"}};
-    for (const SentSnippet& sent : report.sent) {
+    for (const KeptSnippet& sent : report.sent) {
       if (std::ssize(rows) > list) break;
       std::string why;
       for (const auto& [reason, value] : sent.snippet.reasons) {
@@ -120,7 +124,7 @@ CommandAction SetUpVehicleRun(CLI::App& app) {
   struct Arguments {
     fs::path logs, car, cloud, bundle, predictions;
     std::string budget, model = "tiny", device = "cpu";
-    int64_t stored_megabytes = -1, list = 20;
+    int64_t stored_megabytes = -1, list = 20, drawn = 60;
     double milliseconds = -1;
     Link link;
   };
@@ -153,6 +157,11 @@ CommandAction SetUpVehicleRun(CLI::App& app) {
   app.add_option("--list", arguments->list, "uploads to list one by one (default: 20)")
       ->check(CLI::Range(int64_t{0}, int64_t{1000000000}).description(""))
       ->type_name("N");
+  app.add_option("--drawn", arguments->drawn,
+                 "what it kept, on sheet.jpg in its folder: so many pictures, each with the reason "
+                 "(default: 60)")
+      ->check(CLI::Range(int64_t{0}, int64_t{10000}).description(""))
+      ->type_name("N");
   arguments->link.AddTo(app);
   return [arguments] {
     Arguments& a = *arguments;
@@ -179,7 +188,13 @@ CommandAction SetUpVehicleRun(CLI::App& app) {
     const fs::path cloud = a.cloud.empty() ? a.car / "cloud" : a.cloud;
     if (transport == nullptr) transport = std::make_unique<FolderTransport>(cloud, cloud / "inbox");
     int64_t total = 0;
-    for (int i = 0; i < std::ssize(logs->names()); ++i) total += std::ssize(logs->Read(i).frames);
+    for (int i = 0; i < std::ssize(logs->names()); ++i) {
+      try {
+        total += std::ssize(logs->Read(i).frames);
+      } catch (const Error&) {
+        // The car will say so.
+      }
+    }
     std::optional<Progress> progress;
     progress.emplace("driving", total);
     VehicleOptions options;
@@ -194,6 +209,16 @@ CommandAction SetUpVehicleRun(CLI::App& app) {
     progress.reset();
     PrintReport(report, a.car, a.list);
     if (a.link.nats.empty()) std::cout << "uploads    " << cloud.string() << "\n";
+    if (a.drawn > 0) {
+      const MinedData data(a.logs);
+      const std::vector<MinedHit> kept = KeptHits(report, data);
+      if (!kept.empty()) {
+        ContactSheetOptions sheet;
+        sheet.most = static_cast<int>(a.drawn);
+        WriteImage(a.car / "sheet.jpg", DrawMinedHits(data, kept, sheet));
+        std::cout << "pictures   " << (a.car / "sheet.jpg").string() << "\n";
+      }
+    }
     return 0;
   };
 }
@@ -217,6 +242,9 @@ CommandAction SetUpVehicleBundle(CLI::App& app) {
   arguments->link.AddTo(app);
   return [arguments] {
     Arguments& a = *arguments;
+    if (a.spec.empty() && !a.prototypes.empty()) {
+      throw UsageError("--prototype: expected SPEC, the bundle that it goes into");
+    }
     if (a.spec.empty() && a.asks.empty()) {
       const std::string encoded = EncodeBundle(DefaultBundle());
       std::cout << encoded.substr(encoded.find('\n') + 1);
@@ -229,6 +257,9 @@ CommandAction SetUpVehicleBundle(CLI::App& app) {
     }
     if (!a.spec.empty()) {
       VehicleBundle bundle = ParseBundle(ReadFile(a.spec), a.spec.string());
+      ATHANOR_CHECK(bundle.version >= 1, a.spec.string(),
+                    ": expected a version of 1 or more, which cars take over their own 0, found ",
+                    bundle.version);
       for (const std::string& text : a.prototypes) {
         const size_t equals = text.find('=');
         if (equals == std::string::npos || equals == 0) {

@@ -75,6 +75,10 @@ int HexDigit(char c) {
   return -1;
 }
 
+bool IsFinite(const Rigid3& pose) {
+  return pose.translation.allFinite() && pose.rotation.coeffs().allFinite();
+}
+
 void EncodeBox(const LogBox& box, Encoder* out) {
   out->Text(box.id);
   out->Small(box.track);
@@ -145,6 +149,8 @@ void CheckClip(const Log& log) {
   }
   for (size_t f = 0; f < log.frames.size(); ++f) {
     const LogFrame& frame = log.frames[f];
+    ATHANOR_CHECK(IsFinite(frame.world_from_ego), where, ": frame ", f,
+                  ": expected a finite pose of the vehicle");
     if (f > 0) expect_after(StrCat("frame ", f), log.frames[f - 1].time_us, frame.time_us);
     ATHANOR_CHECK(static_cast<int>(frame.readings.size()) == sensors &&
                       std::all_of(frame.readings.begin(), frame.readings.end(),
@@ -153,6 +159,9 @@ void CheckClip(const Log& log) {
     for (const LogBox& box : frame.boxes) {
       ATHANOR_CHECK(box.track >= 0 && box.track < tracks, where, ": frame ", f, ": box of track ",
                     box.track, ", which the log does not have");
+      ATHANOR_CHECK(IsFinite(box.box.frame_from_box) && box.box.size_m.allFinite(), where,
+                    ": frame ", f, ": box of track ", box.track,
+                    ": expected a finite place and size");
     }
   }
   for (const LogTag& tag : log.tags) {

@@ -28,8 +28,9 @@ struct Clip {
 std::string PayloadExtension(const std::filesystem::path& path);
 
 // Throws Error (source, log, place, expectation) unless the log can be a clip: indices that point
-// into it, cameras with a size, names that are text, and times that rise from reading to reading of
-// a sensor and from frame to frame: where a clock jumped back, a time names no moment.
+// into it, cameras with a size, finite poses and boxes of frames, and times that rise from reading
+// to reading of a sensor and from frame to frame: where a clock jumped back, a time names no
+// moment.
 void CheckClip(const Log& log);
 
 // The clip's bytes: the same clip gives the same bytes on every machine. What is not part of it

@@ -52,6 +52,27 @@ std::string VersionOf(const httplib::Response& response) {
   return "unversioned";
 }
 
+// "bytes 0-99/1234", or "bytes */1234" of a range behind the end.
+struct ContentRange {
+  std::string_view range;
+  int64_t size_bytes = 0;
+};
+std::optional<ContentRange> ParseContentRange(std::string_view header) {
+  const size_t slash = header.find('/');
+  if (slash == std::string_view::npos) return std::nullopt;
+  const auto size = ParseCount(header.substr(slash + 1));
+  if (!size) return std::nullopt;
+  return ContentRange{header.substr(0, slash), *size};
+}
+
+// Whether an answer to "bytes=0-99" is short because the object ends before that.
+bool EndsBefore(const httplib::Response& response, std::string_view range) {
+  const std::string header = response.get_header_value("Content-Range");
+  const auto content = ParseContentRange(header);
+  const auto last = ParseCount(range.substr(range.rfind('-') + 1));
+  return content && last && content->size_bytes <= *last;
+}
+
 }  // namespace
 
 // Connections that nobody uses now. One serves one request at a time.
@@ -159,7 +180,8 @@ HttpStore::Answer HttpStore::Request(const std::string& object, const std::strin
     }
     if (result && status > 0 && status < 300) {
       if (is_head || range.empty() || status != 206 ||
-          static_cast<int64_t>(answer.body.size()) == body_bytes) {
+          static_cast<int64_t>(answer.body.size()) == body_bytes ||
+          EndsBefore(answer.response, range)) {
         return answer;
       }
       fault = StrCat("expected ", body_bytes, " bytes, the answer ends after ", answer.body.size());
@@ -194,18 +216,20 @@ std::string HttpStore::ReadVersion(const std::string& object, int64_t offset, in
                   " with status 206, found 200: the server serves no ranges");
     now.size_bytes = length;
   } else {
+    const std::string header = response.get_header_value("Content-Range");
+    const auto content = ParseContentRange(header);
+    // An object that has become shorter is another one, which the range may not fit.
+    if (content && (response.status == 206 || response.status == 416)) {
+      now.size_bytes = content->size_bytes;
+      CheckVersion(expected, now, url);
+    }
     ATHANOR_CHECK(response.status == 206, url, ": expected status 206 for ", length,
                   " bytes from byte ", offset, ", found ", response.status);
-    // "bytes 0-99/1234"
-    const std::string header = response.get_header_value("Content-Range");
-    const size_t slash = header.find('/');
-    const auto size = slash == std::string::npos
-                          ? std::nullopt
-                          : ParseCount(std::string_view(header).substr(slash + 1));
-    ATHANOR_CHECK(size && header.starts_with(StrCat("bytes ", offset, "-", offset + length - 1)),
+    ATHANOR_CHECK(!content || offset + length <= content->size_bytes, url, ": expected ", length,
+                  " bytes from byte ", offset, ", found an object of ", content->size_bytes);
+    ATHANOR_CHECK(content && content->range == StrCat("bytes ", offset, "-", offset + length - 1),
                   url, ": expected a Content-Range of bytes ", offset, "-", offset + length - 1,
                   "/SIZE, found \"", header, "\"");
-    now.size_bytes = *size;
   }
   CheckVersion(expected, now, url);
   return std::move(answer.body);

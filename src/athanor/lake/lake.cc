@@ -49,9 +49,10 @@ class LakePayloads : public PayloadSource {
 
 class LakeLogs : public LogDataset {
  public:
-  explicit LakeLogs(const fs::path& path) : lake_(path) {
+  LakeLogs(const fs::path& path, std::vector<LakeClip>* out) : lake_(path) {
     std::map<std::string, int> count;
     const std::vector<LakeClip> clips = lake_.Clips();
+    if (out != nullptr) *out = clips;
     for (const LakeClip& clip : clips) ++count[clip.name];
     for (const LakeClip& clip : clips) {
       ids_.push_back(clip.id);
@@ -73,16 +74,6 @@ class LakeLogs : public LogDataset {
   const std::string format_ = "lake";
   std::vector<std::string> names_, ids_;
 };
-
-// What `f` throws is the lake's own fault.
-template <typename F>
-auto OfLake(F&& f) {
-  try {
-    return f();
-  } catch (const Error& error) {
-    throw LakeError(error.what());
-  }
-}
 
 bool HasEnd(std::string_view bytes, std::string_view end, size_t within) {
   const size_t from = bytes.size() > within ? bytes.size() - within : 0;
@@ -197,10 +188,15 @@ void Lake::TakeBack() {
 
 void Lake::SealWhenFull() {
   if (!active_ || active_->end() < options_.shard_bytes) return;
-  active_->Seal();
-  SqliteTransaction transaction(catalog_->database());
-  catalog_->SetShard({active_number_, active_->end(), /*sealed=*/true});
-  transaction.Commit();
+  try {
+    active_->Seal();
+    SqliteTransaction transaction(catalog_->database());
+    catalog_->SetShard({active_number_, active_->end(), /*sealed=*/true});
+    transaction.Commit();
+  } catch (...) {
+    TakeBack();  // nothing may be appended behind half a seal
+    throw;
+  }
   active_.reset();
 }
 
@@ -278,7 +274,8 @@ std::string Lake::FindId(std::string_view prefix) {
 }
 
 Log Lake::Read(std::string_view id) {
-  // A second look when the first falls into a collection of garbage.
+  // A second look when the first falls into a collection of garbage: it may have moved the clip, or
+  // a payload that the clip shares with others.
   for (int attempt = 0;; ++attempt) {
     const auto found = catalog_->FindClip(id);
     ATHANOR_CHECK(found.has_value(), path_.string(), ": there is no clip ", id);
@@ -317,10 +314,7 @@ Log Lake::Read(std::string_view id) {
       log.payloads = std::make_shared<LakePayloads>(std::move(payloads));
       return std::move(log);
     } catch (const Error&) {
-      const auto again = catalog_->FindClip(id);
-      const bool moved = again && (again->place.shard != found->place.shard ||
-                                   again->place.offset != found->place.offset);
-      if (attempt > 0 || !moved) throw;
+      if (attempt > 0) throw;
     }
   }
 }
@@ -343,10 +337,13 @@ void Lake::Remove(std::string_view id) {
   }
 }
 
-std::unique_ptr<LogDataset> OpenLakeLogs(const fs::path& path) {
-  return std::make_unique<LakeLogs>(path);
+std::unique_ptr<LogDataset> OpenLakeLogs(const fs::path& path, std::vector<LakeClip>* clips) {
+  return std::make_unique<LakeLogs>(path, clips);
 }
 
-void RegisterLakes() { RegisterLogFormat({"a lake (lake.sqlite)", &Lake::IsLake, &OpenLakeLogs}); }
+void RegisterLakes() {
+  RegisterLogFormat({"a lake (lake.sqlite)", &Lake::IsLake,
+                     [](const fs::path& path) { return OpenLakeLogs(path); }});
+}
 
 }  // namespace athanor

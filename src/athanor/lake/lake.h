@@ -75,6 +75,15 @@ class LakeError : public Error {
  public:
   using Error::Error;
 };
+// What `f` throws is the lake's own fault.
+template <typename F>
+auto OfLake(F&& f) {
+  try {
+    return f();
+  } catch (const Error& error) {
+    throw LakeError(error.what());
+  }
+}
 
 class Lake {
  public:
@@ -139,15 +148,17 @@ class Lake {
   int64_t active_number_ = 0, active_committed_ = 0;
 };
 
-// The clips of a lake as logs: what OpenLogs gives for one, once RegisterLakes() was called.
-std::unique_ptr<LogDataset> OpenLakeLogs(const std::filesystem::path& path);
+// The clips of a lake as logs: what OpenLogs gives for one, once RegisterLakes() was called. They
+// are those of one moment: log i is `clips[i]`, whatever comes in meanwhile.
+std::unique_ptr<LogDataset> OpenLakeLogs(const std::filesystem::path& path,
+                                         std::vector<LakeClip>* clips = nullptr);
 void RegisterLakes();
 
 // Puts the pictures and sweeps of a log where a nuScenes data set of that root has them
 // (NuscenesWriter::ReadingPath), and says so in the log: paths relative to the root. Sweeps of
 // other formats become .pcd.bin. Of a file in a folder nothing is copied where the file system can
 // give it a second name. `stored` is called after each. Throws Error when one cannot be read or
-// written.
+// written, and, before anything is, for names that nuScenes cannot have: they are names of files.
 void StoreReadings(const std::filesystem::path& root, Log* log,
                    const std::function<void()>& stored = {});
 

@@ -7,7 +7,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cmath>
 #include <set>
+#include <thread>
 
 #include "athanor/base/files.h"
 #include "athanor/base/sha256.h"
@@ -119,6 +122,39 @@ TEST(ClipTest, RefusesClocksThatJump) {
   EXPECT_THAT(ErrorOf([&] { CheckClip(log); }), HasSubstr("frame 2: expected a time after"));
 }
 
+TEST(ClipTest, RefusesWhatIsNowhere) {
+  Log log = TownLog(0);
+  log.frames[1].world_from_ego.translation.y() = std::nan("");
+  EXPECT_THAT(ErrorOf([&] { CheckClip(log); }), HasSubstr("frame 1: expected a finite pose"));
+  log = TownLog(0);
+  log.frames[2].boxes[0].box.size_m.x() = std::nan("");
+  EXPECT_THAT(ErrorOf([&] { CheckClip(log); }), HasSubstr("frame 2: box of track 0: expected a"));
+  // Its own fault, not the lake's: the next one is taken.
+  Lake lake(MemoryFolder("lake") / "l", Mode::kCreate);
+  EXPECT_THAT(ErrorOf([&] {
+                try {
+                  lake.Ingest(log);
+                } catch (const LakeError&) {
+                  ADD_FAILURE() << "the lake is not to blame";
+                  throw;
+                }
+              }),
+              HasSubstr("finite"));
+  EXPECT_TRUE(lake.Ingest(TownLog(1)).added);
+}
+
+// Names are names of files in an export: none leads out of its folder.
+TEST(LakeTest, AnExportStaysInItsFolder) {
+  const fs::path folder = MemoryFolder("lake");
+  Log log = MadeUpLog(1);
+  for (const bool by_channel : {false, true}) {
+    Log bad = log;
+    (by_channel ? bad.sensors[0].channel : bad.name) = "../../evil";
+    EXPECT_THAT(ErrorOf([&] { StoreReadings(folder / "a" / "b", &bad); }), HasSubstr("../../evil"));
+  }
+  EXPECT_TRUE(fs::is_empty(folder));
+}
+
 TEST(LakeTest, TheSecondIngestAddsNothing) {
   const fs::path folder = MemoryFolder("lake");
   RegisterLakes();
@@ -218,6 +254,95 @@ TEST(LakeTest, RemovedClipsGoWithTheGarbageAndTheOthersStay) {
   EXPECT_TRUE(lake.Ingest(MadeUpLog(1)).added);
   ExpectSame(lake.Read(ids[0]), MadeUpLog(1));
   EXPECT_THAT(lake.Verify().faults, IsEmpty());
+}
+
+// A shard that was begun and holds nothing is not in the catalog: its number is free, its file is
+// not to be written to any more.
+TEST(LakeTest, WhatIsIngestedAfterACollectionIsThere) {
+  const fs::path folder = MemoryFolder("lake");
+  LakeOptions options;
+  options.shard_bytes = 12'000;
+  std::vector<std::string> ids;
+  {
+    Lake lake(folder / "l", Mode::kCreate, options);
+    for (int seed = 1; seed <= 3; ++seed) ids.push_back(lake.Ingest(MadeUpLog(seed)).id);
+    lake.Remove(ids[0]);
+    for (int seed = 4; !lake.catalog().Shards().back().sealed; ++seed) {
+      ids.push_back(lake.Ingest(MadeUpLog(seed)).id);
+    }
+  }
+  Lake lake(folder / "l", Mode::kWrite, options);
+  EXPECT_FALSE(lake.Ingest(MadeUpLog(2)).added);  // begins a shard for nothing
+  EXPECT_GE(lake.CollectGarbage().shards_removed, 1);
+  const std::string last = lake.Ingest(MadeUpLog(100)).id;
+  EXPECT_THAT(lake.Verify().faults, IsEmpty());
+  ExpectSame(lake.Read(ids[1]), MadeUpLog(2));
+  ExpectSame(lake.Read(last), MadeUpLog(100));
+}
+
+// A payload that clips share may lie in another shard than the clip, and be moved alone.
+TEST(LakeTest, ReadersFollowPayloadsThatMove) {
+  const fs::path folder = MemoryFolder("lake");
+  LakeOptions options;
+  options.shard_bytes = 3000;  // one clip with its payloads a shard
+  Lake lake(folder / "l", Mode::kCreate, options);
+  constexpr int kPairs = 40;
+  std::vector<std::string> first, second;
+  for (int seed = 0; seed < kPairs; ++seed) first.push_back(lake.Ingest(MadeUpLog(seed)).id);
+  for (int seed = 0; seed < kPairs; ++seed) {
+    Log log = MadeUpLog(seed);
+    log.name += "-again";
+    second.push_back(lake.Ingest(log).id);
+  }
+  for (const std::string& id : first) lake.Remove(id);
+  std::atomic<bool> stop{false};
+  std::atomic<int> reads{0}, wrong{0};
+  std::thread reading([&] {
+    Lake reader(folder / "l");
+    for (int i = 0; !stop || i < kPairs; ++i) {
+      const int seed = i % kPairs;
+      const std::string fault = ErrorOf([&] {
+        const Log log = reader.Read(second[seed]), truth = MadeUpLog(seed);
+        wrong += ReadPayload(log, 3) != truth.payloads->Read(truth.readings[3]);
+      });
+      if (!fault.empty()) ADD_FAILURE() << fault;
+      ++reads;
+    }
+  });
+  while (reads == 0) std::this_thread::yield();
+  EXPECT_GE(lake.CollectGarbage().shards_removed, kPairs);
+  stop = true;
+  reading.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+// What cannot be sealed is gone on with where its last clip ends, not behind half a seal.
+TEST(LakeTest, AFullDiskWhileSealingLosesNothing) {
+  const fs::path folder = MemoryFolder("lake");
+  LakeOptions options;
+  options.shard_bytes = 3000;
+  Lake lake(folder / "l", Mode::kCreate, options);
+  const Log log = MadeUpLog(1, 60, 10'000);  // more than the catalog's own files
+  const int64_t size = [&] {
+    Lake other(folder / "large", Mode::kCreate);
+    other.Ingest(log);
+    return static_cast<int64_t>(fs::file_size(other.ShardPath(1)));
+  }();
+  ::signal(SIGXFSZ, SIG_IGN);
+  rlimit before = {};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  rlimit small = before;
+  small.rlim_cur = static_cast<rlim_t>(size) + 10;
+  ::setrlimit(RLIMIT_FSIZE, &small);
+  const std::string error = ErrorOf([&] { lake.Ingest(log); });
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  ::signal(SIGXFSZ, SIG_DFL);
+  EXPECT_THAT(error, HasSubstr("cannot write"));
+  EXPECT_THAT(lake.Clips(), SizeIs(1)) << "it was stored; only its shard is not closed";
+  EXPECT_FALSE(lake.Ingest(log).added);
+  EXPECT_TRUE(lake.Ingest(MadeUpLog(2)).added);
+  EXPECT_THAT(lake.Verify().faults, IsEmpty());
+  for (const LakeClip& clip : lake.Clips()) lake.Read(clip.id);
 }
 
 TEST(LakeTest, ALostCatalogIsMadeAgain) {

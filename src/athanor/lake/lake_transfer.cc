@@ -8,6 +8,7 @@
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
 #include "athanor/datasets/nuscenes_points.h"
+#include "athanor/datasets/nuscenes_rows.h"
 #include "athanor/datasets/nuscenes_writer.h"
 #include "athanor/lake/lake.h"
 
@@ -66,8 +67,13 @@ IngestReport Lake::IngestSource(const fs::path& source, const IngestOptions& opt
     }
     report.dead.push_back(StrCat(label, " cannot be taken: ", line));
     const auto now = std::chrono::system_clock::now().time_since_epoch();
-    catalog_->AddDeadLetter({path.string(), name, line,
-                             std::chrono::duration_cast<std::chrono::microseconds>(now).count()});
+    OfLake([&] {
+      catalog_->AddDeadLetter({path.string(), name, line,
+                               std::chrono::duration_cast<std::chrono::microseconds>(now).count()});
+    });
+  };
+  const auto forgive = [&](const fs::path& path, const std::string& name) {
+    OfLake([&] { catalog_->ForgetDeadLetter(path.string(), name); });
   };
   const auto ingest_all = [&](const fs::path& path, const LogDataset& logs) {
     progress.source = path.string();
@@ -88,7 +94,7 @@ IngestReport Lake::IngestSource(const fs::path& source, const IngestOptions& opt
         report.bytes += result.bytes;
         report.stored_bytes += result.stored_bytes;
         progress.bytes = report.bytes;
-        catalog_->ForgetDeadLetter(path.string(), name);
+        forgive(path, name);
       } catch (const LakeError&) {
         throw;
       } catch (const Error& error) {
@@ -101,14 +107,15 @@ IngestReport Lake::IngestSource(const fs::path& source, const IngestOptions& opt
   std::error_code error;
   ATHANOR_CHECK(fs::exists(source, error), source.string(), ": no such file or folder");
   std::string why;
+  std::unique_ptr<LogDataset> whole;
   try {
-    const auto logs = OpenLogs(source);
-    ingest_all(source, *logs);
-    return report;
-  } catch (const LakeError&) {
-    throw;
+    whole = OpenLogs(source);
   } catch (const Error& open_error) {
     why = open_error.what();
+  }
+  if (whole != nullptr) {
+    ingest_all(source, *whole);
+    return report;
   }
   // No data set itself: one that holds data sets, or waits for them?
   std::set<fs::path> folders;
@@ -125,13 +132,19 @@ IngestReport Lake::IngestSource(const fs::path& source, const IngestOptions& opt
       refuse(folder, "", open_error.what());
       continue;
     }
-    catalog_->ForgetDeadLetter(folder.string(), "");
+    forgive(folder, "");
     ingest_all(folder, *logs);
   }
   return report;
 }
 
 void StoreReadings(const fs::path& root, Log* log, const std::function<void()>& stored) {
+  ATHANOR_CHECK(IsNuscenesFileName(log->name), log->source, ": log ", log->name,
+                ": expected a name of letters, digits, '-', '_' and '.'");
+  for (const LogSensor& sensor : log->sensors) {
+    ATHANOR_CHECK(IsNuscenesFileName(sensor.channel), log->source, ": log ", log->name, ": sensor ",
+                  sensor.channel, ": expected a name of letters, digits, '-', '_' and '.'");
+  }
   for (LogReading& reading : log->readings) {
     const LogSensor& sensor = log->sensors[reading.sensor];
     std::string extension = PayloadExtension(reading.path);

@@ -10,6 +10,7 @@
 
 #include "athanor/base/files.h"
 #include "athanor/base/test_util.h"
+#include "athanor/lake/block_cache.h"
 #include "athanor/lake/http_store.h"
 #include "athanor/lake/object_store_test_util.h"
 
@@ -219,6 +220,33 @@ TEST(HttpStoreTest, ChangedObjectsAreNoticed) {
   content += "more";
   EXPECT_THROW(store.ReadVersion("a", 0, 3, &info), ObjectChanged);
   EXPECT_EQ(store.Info("a").size_bytes, 14);
+  // Shorter than the range, or than its beginning: another object, not a broken answer.
+  info = store.Info("a");
+  content = "012";
+  const int64_t retries = store.retries();
+  EXPECT_THROW(store.ReadVersion("a", 1, 5, &info), ObjectChanged);
+  EXPECT_THROW(store.ReadVersion("a", 8, 2, &info), ObjectChanged);
+  EXPECT_EQ(store.retries(), retries);
+  EXPECT_THAT(ErrorOf([&] { store.Read("a", 1, 5); }),
+              HasSubstr("5 bytes from byte 1, found an object of 3"));
+}
+
+// A cache in front of a server sees that an object became shorter, and reads it anew.
+TEST(HttpStoreTest, ACacheFollowsAnObjectThatShrinks) {
+  Server server;
+  std::string etag = "\"one\"", content = RandomBytes(20'000, 1);
+  server.http.Get("/a", [&](const auto&, auto& response) {
+    response.set_header("ETag", etag);
+    response.set_content(content, "application/octet-stream");
+  });
+  server.Start();
+  const BlockCache cache(std::make_shared<HttpStore>(server.Url(), Impatient()),
+                         {4096, 16 * 4096, {}, 0});
+  EXPECT_EQ(cache.Read("a", 0, 100), content.substr(0, 100));
+  etag = "\"two\"";
+  content = RandomBytes(9'000, 2);
+  EXPECT_EQ(cache.Read("a", 8'200, 500), content.substr(8'200, 500));
+  EXPECT_EQ(cache.Read("a", 0, 100), content.substr(0, 100));
 }
 
 TEST(HttpStoreTest, AServerWithoutRangesIsRefused) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <unordered_map>
@@ -302,34 +303,72 @@ NuscenesResults ReadNuscenesResults(const std::filesystem::path& path, int max_b
   return ParseNuscenesResults(file.bytes(), path.string(), max_boxes_per_sample);
 }
 
-void WriteNuscenesResults(const std::filesystem::path& path, const NuscenesResults& results) {
-  FileWriter writer(path);
-  std::string out = "{\"meta\": " + results.meta_json;
-  const auto write = [&](bool is_scored) {
-    out += is_scored ? ", \"results\": {" : ", \"unscored\": {";
-    for (size_t i = 0; i < results.sample_tokens.size(); ++i) {
-      const std::string token = nlohmann::json(results.sample_tokens[i]).dump();
-      out += (i > 0 ? ", " : "") + token + ": [";
-      bool is_first = true;
-      for (int64_t j = results.first_box[i]; j < results.first_box[i + 1]; ++j) {
-        const NuscenesBox& box = results.boxes[j];
-        if ((box.class_index < kNuscenesClasses) != is_scored) continue;
-        if (!is_first) out += ", ";
-        is_first = false;
-        AppendBox(token, box, &out);
-      }
-      out += ']';
-      writer.Write(out);
-      out.clear();
+struct NuscenesResultsWriter::State {
+  explicit State(const std::filesystem::path& path) : file(path) {}
+  FileWriter file;
+  std::vector<std::string> tokens;         // as JSON
+  std::map<size_t, std::string> unscored;  // lists of boxes, by sample
+  std::string out;
+
+  // The boxes of a sample that are scored, or are not, as a list.
+  std::string ListOf(const std::string& token, std::span<const NuscenesBox> boxes, bool is_scored) {
+    std::string list;
+    for (const NuscenesBox& box : boxes) {
+      if ((box.class_index < kNuscenesClasses) != is_scored) continue;
+      if (!list.empty()) list += ", ";
+      AppendBox(token, box, &list);
     }
-    out += '}';
-  };
-  write(true);
-  if (std::any_of(results.boxes.begin(), results.boxes.end(),
-                  [](const NuscenesBox& box) { return box.class_index >= kNuscenesClasses; })) {
-    write(false);
+    return list;
   }
-  writer.Write(out + "}");
+  void Put(size_t sample, const std::string& list) {
+    out += (sample > 0 ? ", " : "") + tokens[sample] + ": [" + list + "]";
+    file.Write(out);
+    out.clear();
+  }
+};
+
+NuscenesResultsWriter::NuscenesResultsWriter(const std::filesystem::path& path,
+                                             const std::string& meta_json)
+    : state_(std::make_unique<State>(path)) {
+  state_->out = "{\"meta\": " + meta_json + ", \"results\": {";
+}
+
+NuscenesResultsWriter::~NuscenesResultsWriter() = default;
+
+void NuscenesResultsWriter::Add(const std::string& sample_token,
+                                std::span<const NuscenesBox> boxes) {
+  State& state = *state_;
+  const size_t sample = state.tokens.size();
+  state.tokens.push_back(nlohmann::json(sample_token).dump());
+  const std::string& token = state.tokens.back();
+  std::string unscored = state.ListOf(token, boxes, false);
+  if (!unscored.empty()) state.unscored[sample] = std::move(unscored);
+  state.Put(sample, state.ListOf(token, boxes, true));
+}
+
+void NuscenesResultsWriter::Commit() {
+  State& state = *state_;
+  state.out += '}';
+  if (!state.unscored.empty()) {
+    state.out += ", \"unscored\": {";
+    for (size_t sample = 0; sample < state.tokens.size(); ++sample) {
+      const auto found = state.unscored.find(sample);
+      state.Put(sample, found == state.unscored.end() ? std::string() : found->second);
+    }
+    state.out += '}';
+  }
+  state.file.Write(state.out + "}");
+  state.file.Commit();
+}
+
+void WriteNuscenesResults(const std::filesystem::path& path, const NuscenesResults& results) {
+  NuscenesResultsWriter writer(path, results.meta_json);
+  const std::span<const NuscenesBox> boxes = results.boxes;
+  for (size_t i = 0; i < results.sample_tokens.size(); ++i) {
+    writer.Add(results.sample_tokens[i],
+               boxes.subspan(static_cast<size_t>(results.first_box[i]),
+                             static_cast<size_t>(results.first_box[i + 1] - results.first_box[i])));
+  }
   writer.Commit();
 }
 

@@ -4,8 +4,11 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "athanor/detection/evaluation/nuscenes_eval.h"
 
@@ -22,7 +25,23 @@ NuscenesResults ReadNuscenesResults(const std::filesystem::path& path,
 // From text; `name` is what messages call it.
 NuscenesResults ParseNuscenesResults(std::string_view text, const std::string& name,
                                      int max_boxes_per_sample = 500);
-// Numbers are written so that reading gives back the same bits.
+// Writes results as they come: in memory are the names of samples, and boxes of "unscored". Numbers
+// are written so that reading gives back the same bits. Unless Commit() is reached, `path` stays as
+// it was. Throws Error.
+class NuscenesResultsWriter {
+ public:
+  NuscenesResultsWriter(const std::filesystem::path& path, const std::string& meta_json);
+  ~NuscenesResultsWriter();
+
+  // A sample, which has not come before.
+  void Add(const std::string& sample_token, std::span<const NuscenesBox> boxes);
+  void Commit();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+// All at once.
 void WriteNuscenesResults(const std::filesystem::path& path, const NuscenesResults& results);
 
 // A configuration as the devkit has it (eval/detection/configs/*.json); "animal" may be an eleventh

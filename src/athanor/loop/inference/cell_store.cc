@@ -217,6 +217,29 @@ void CellStore::AppendPart(const CellShard& shard, const std::string& worker, in
   AppendFile(FolderOf(shard) / StrCat(shard.first, ".", worker, ".part"), RecordOf(frame, output));
 }
 
+void CellStore::ForgetFailures(const CellShard& shard, const std::string& worker) const {
+  std::map<int, FrameOutput> outputs;
+  if (Has(shard)) {
+    std::vector<FrameOutput> all = Read(shard);
+    for (int f = 0; f < shard.count; ++f) outputs[shard.first + f] = std::move(all[f]);
+  } else {
+    outputs = ReadParts(shard);
+  }
+  if (std::all_of(outputs.begin(), outputs.end(),
+                  [](const auto& output) { return output.second.failure.empty(); })) {
+    return;
+  }
+  std::vector<fs::path> old = Leftovers(shard, ".part");
+  const std::vector<fs::path> notes = Leftovers(shard, ".died");
+  old.insert(old.end(), notes.begin(), notes.end());
+  old.push_back(PathOf(shard));
+  for (const auto& [frame, output] : outputs) {
+    if (output.failure.empty()) AppendPart(shard, worker, frame, output);
+  }
+  std::error_code error;
+  for (const fs::path& path : old) fs::remove(path, error);
+}
+
 fs::path CellStore::NotePath(const CellShard& shard, const std::string& worker, int frame) const {
   return FolderOf(shard) / StrCat(shard.first, ".", frame, ".", worker, ".died");
 }

@@ -68,6 +68,10 @@ class CellStore {
   void AppendPart(const CellShard& shard, const std::string& worker, int frame,
                   const FrameOutput& output) const;
 
+  // Cells that failed, of a shard that is published or not, leave; the others stay as parts of
+  // `worker`. Throws as Read.
+  void ForgetFailures(const CellShard& shard, const std::string& worker) const;
+
   // Where to note that a worker died or hung at a frame: a file that holds the reason.
   std::filesystem::path NotePath(const CellShard& shard, const std::string& worker,
                                  int frame) const;

@@ -59,18 +59,15 @@ std::string IdOf(const Log& log, Clip clip) {
 }
 
 std::vector<PlannedClip> PlanLake(const fs::path& source) {
-  while (true) {
-    const std::vector<LakeClip> clips = Lake(source).Clips();
-    const std::unique_ptr<LogDataset> logs = OpenLakeLogs(source);
-    if (std::ssize(logs->names()) != std::ssize(clips)) continue;  // a clip came in between
-    std::vector<PlannedClip> planned;
-    for (const LakeClip& clip : clips) {
-      const auto index = static_cast<int>(planned.size());
-      planned.push_back(
-          {source, index, logs->names()[index], clip.id, static_cast<int>(clip.frames)});
-    }
-    return planned;
+  std::vector<LakeClip> clips;
+  const std::unique_ptr<LogDataset> logs = OpenLakeLogs(source, &clips);
+  std::vector<PlannedClip> planned;
+  for (const LakeClip& clip : clips) {
+    const auto index = static_cast<int>(planned.size());
+    planned.push_back(
+        {source, index, logs->names()[index], clip.id, static_cast<int>(clip.frames)});
   }
+  return planned;
 }
 
 }  // namespace

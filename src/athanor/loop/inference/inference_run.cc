@@ -39,7 +39,7 @@ using nlohmann::json;
 // Leases that a shard gets. Many: workers may be killed for reasons of their own, and a frame that
 // kills them is found out long before.
 constexpr int kAttempts = 50;
-constexpr int kRounds = 4;          // over damaged cells and lost queues
+constexpr int kRounds = 4;          // over damaged cells
 constexpr int kIdleDeaths = 6;      // of workers, without a pass in between
 constexpr double kGrace_s = 5;      // for workers to see that all is done
 constexpr double kSilence_s = 120;  // in which every worker makes a pass, or is stuck
@@ -230,7 +230,7 @@ class Run {
     }
     const bool was_whole = missing.empty();
     for (int round = 0;; ++round) {
-      if (!missing.empty()) Compute(shards, missing, round);
+      if (!missing.empty()) Compute(shards, missing);
       missing = MissingOf(shards);
       std::erase_if(missing, [&](const CellShard& shard) { return dead_.contains(shard.Id()); });
       if (missing.empty()) {
@@ -278,43 +278,37 @@ class Run {
 
   void ForgetFailures(const std::vector<CellShard>& shards) const {
     for (const CellShard& shard : shards) {
-      if (!cells_.Has(shard)) continue;
-      std::vector<FrameOutput> outputs;
       try {
-        outputs = cells_.Read(shard);
+        cells_.ForgetFailures(shard, run_.filename().string());
       } catch (const CellDamage&) {
         continue;  // found again when the table is made
       }
-      if (std::all_of(outputs.begin(), outputs.end(),
-                      [](const FrameOutput& output) { return output.failure.empty(); })) {
-        continue;
-      }
-      for (int f = 0; f < shard.count; ++f) {
-        if (outputs[f].failure.empty()) {
-          cells_.AppendPart(shard, run_.filename().string(), shard.first + f, outputs[f]);
-        }
-      }
-      std::error_code error;
-      fs::remove(cells_.PathOf(shard), error);
     }
   }
 
-  void Compute(const std::vector<CellShard>& shards, const std::vector<CellShard>& missing,
-               int round) {
+  void Compute(const std::vector<CellShard>& shards, const std::vector<CellShard>& missing) {
     QueuePlace place;
     place.options.lease_s = options_.lease_s;
     place.options.attempts = kAttempts;
-    place.file = run_ / StrCat("queue-", round, ".sqlite");
     place.nats = options_.nats;
-    if (!place.nats.empty()) {
-      // The same for all runs that are to share the work.
-      std::string all = fs::weakly_canonical(plan_.cells).string();
-      for (const CellShard& shard : shards) all += "\n" + shard.Id();
-      place.name = StrCat("infer-", Sha256Of(all).substr(0, 16), "-", round);
-    }
+    // The same for all runs that are to share the work.
+    std::string all = fs::weakly_canonical(plan_.cells).string();
+    for (const CellShard& shard : shards) all.append("\n").append(shard.Id());
+    const std::string name = StrCat("infer-", Sha256Of(all).substr(0, 16), "-");
     MakeFolder(run_);
-    const std::unique_ptr<WorkQueue> queue = OpenQueue(place);
-    for (const CellShard& shard : missing) queue->Publish(shard.Id(), shard.Id());
+    std::unique_ptr<WorkQueue> queue;
+    // A server remembers what was done: what is missing all the same (damaged, to be tried again)
+    // needs a queue that has not done it.
+    for (bool is_spent = true; is_spent; ++next_queue_) {
+      place.file = run_ / StrCat("queue-", next_queue_, ".sqlite");
+      place.name = StrCat(name, next_queue_);
+      queue = OpenQueue(place);
+      for (const CellShard& shard : missing) {
+        if (queue->Publish(shard.Id(), shard.Id())) is_spent = false;
+      }
+      const WorkQueueCounts counts = queue->Counts();
+      is_spent = is_spent && counts.waiting + counts.leased == 0;
+    }
     if (options_.workers == 0) {
       WorkerOptions worker;
       worker.queue = place.options;
@@ -414,6 +408,7 @@ class Run {
   const InferenceOptions& options_;
   const CellStore cells_;
   const fs::path work_, run_;
+  int next_queue_ = 0;
   std::map<std::string, std::string> dead_;  // shards: why nobody could work on them
   InferenceReport report_;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "athanor/base/error.h"
@@ -80,8 +81,9 @@ class VectorFile {
   std::vector<float> vectors_;
 };
 
-void AddResults(const Log& log, int frame, const std::string& token, const FrameOutput& output,
-                NuscenesResults* results) {
+// As the benchmark has them, in the world frame.
+std::vector<NuscenesBox> ResultsOf(const Log& log, int frame, const FrameOutput& output) {
+  std::vector<NuscenesBox> results;
   const Rigid3& world_from_ego = log.frames[frame].world_from_ego;
   int count = 0;
   for (const FoundObject& object : output.objects) {
@@ -92,7 +94,7 @@ void AddResults(const Log& log, int frame, const std::string& token, const Frame
     const Eigen::Vector3d velocity =
         world_from_ego.rotation * Eigen::Vector3d(known(b[7]), known(b[8]), 0);
     const Eigen::Quaterniond& q = box.frame_from_box.rotation;
-    NuscenesBox out;
+    NuscenesBox& out = results.emplace_back();
     out.translation_m = box.frame_from_box.translation;
     out.size_wlh_m = {box.size_m.y(), box.size_m.x(), box.size_m.z()};
     out.rotation_wxyz = {q.w(), q.x(), q.y(), q.z()};
@@ -100,10 +102,8 @@ void AddResults(const Log& log, int frame, const std::string& token, const Frame
     out.score = object.score;
     out.class_index = static_cast<int8_t>(object.class_index);
     out.attribute = static_cast<int8_t>(object.attribute);
-    results->boxes.push_back(out);
   }
-  results->sample_tokens.push_back(token);
-  results->first_box.push_back(std::ssize(results->boxes));
+  return results;
 }
 
 json ToJson(const InferredModel& model) {
@@ -126,9 +126,11 @@ class ModelFiles {
         objects_(folder_ / "objects.vectors", spec, "object") {
     MakeFolder(folder_);
     model_.spec = spec;
-    results_.source = (folder_ / "boxes.json").string();
-    results_.meta_json = R"({"use_camera": true, "use_lidar": true, "use_radar": false, )"
-                         R"("use_map": false, "use_external": false})";
+    if (!spec.has_boxes) return;
+    RemoveTornBoxes();
+    boxes_.emplace(folder_ / "boxes.json",
+                   R"({"use_camera": true, "use_lidar": true, "use_radar": false, )"
+                   R"("use_map": false, "use_external": false})");
   }
 
   // `log` is null only for failures.
@@ -150,23 +152,31 @@ class ModelFiles {
     const std::string& id = log->frames[frame].id;
     const std::string token = id.empty() ? StrCat(log->name, "/", frame) : id;
     // A frame that is in the data twice has one sample.
-    if (model_.spec.has_boxes && tokens_.insert(token).second) {
-      AddResults(*log, frame, token, output, &results_);
+    if (boxes_ && tokens_.insert(token).second) {
+      boxes_->Add(token, ResultsOf(*log, frame, output));
     }
   }
 
   InferredModel Publish() {
     model_.frame_dimension = frames_.Publish();
     model_.object_dimension = objects_.Publish();
-    if (model_.spec.has_boxes) WriteNuscenesResults(folder_ / "boxes.json", results_);
+    if (boxes_) boxes_->Commit();
     return model_;
   }
 
  private:
+  // What runs that were killed at this have left. (Only one makes a table at a time.)
+  void RemoveTornBoxes() const {
+    for (const fs::path& path : ListFiles(folder_, {".tmp"})) {
+      std::error_code error;
+      fs::remove(path, error);
+    }
+  }
+
   fs::path folder_;
   InferredModel model_;
   VectorFile frames_, objects_;
-  NuscenesResults results_;
+  std::optional<NuscenesResultsWriter> boxes_;
   std::set<std::string> tokens_;
 };
 
@@ -213,10 +223,14 @@ void WriteInferenceTable(const fs::path& folder, const InferencePlan& plan,
   root["format"] = kFormat;
   root["ensembles"] = ensembles;
   root["cells"] = fs::absolute(plan.cells).lexically_proximate(fs::absolute(folder)).string();
+  // Files that are replaced one by one are not those that an older table.json tells of.
+  std::error_code error;
+  fs::remove(folder / "table.json", error);
   for (size_t m = 0; m < files.size(); ++m) {
     root["models"][m].update(ToJson(files[m]->Publish()));
   }
-  WriteFile(folder / "table.json", root.dump(1) + "\n");
+  // Reasons hold what files held: any bytes.
+  WriteFile(folder / "table.json", root.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
 }
 
 InferenceTable::InferenceTable(const fs::path& folder) : folder_(folder) {

@@ -1,7 +1,8 @@
 // What an inference leaves: for each model its boxes and its vectors of all frames, in the forms
 // that miners read, and what that is made of.
 //
-//   TABLE/table.json                      clips, models, failed frames; published last
+//   TABLE/table.json                      clips, models, failed frames; published last, and gone
+//                                         while the others change
 //   TABLE/models/NAME/boxes.json          results of the nuScenes benchmark, by LogFrame::id (mine
 //                                         uncertain, undigested, rule); animals come last there
 //   TABLE/models/NAME/frames.vectors      a VectorTable, one row per frame

@@ -45,8 +45,9 @@ struct Work {
     return PlanClips(data, folder / "clip-ids",
                      [](const std::string& why) { ADD_FAILURE() << why; });
   }
-  InferenceReport Run(const Ensembles& ensembles = {}) const {
+  InferenceReport Run(const Ensembles& ensembles = {}, const std::string& nats = "") const {
     InferenceOptions options;
+    options.nats = nats;
     options.workers = 0;
     options.open = &OpenFakeModel;
     options.retry_failed = retry_failed;
@@ -205,6 +206,25 @@ TEST(InferenceTest, AFrameThatFailsIsRecordedAndTheRestGoesOn) {
   const InferenceReport retried = work.Run();
   EXPECT_EQ(retried.passes, 6);
   EXPECT_EQ(retried.failed, 0);
+  // Those of a run that was killed before it published its shard, too.
+  const CellStore cells(work.plan.cells);
+  const CellShard shard = work.plan.Shards()[0];
+  std::vector<FrameOutput> outputs = cells.Read(shard);
+  fs::remove(cells.PathOf(shard));
+  outputs[3] = {};
+  outputs[3].failure = "no memory";
+  for (int f = 0; f < 5; ++f) cells.AppendPart(shard, "killed", f, outputs[f]);
+  WriteFile(cells.NotePath(shard, "killed", 3), "signal 9");
+  const InferenceReport resumed = work.Run();
+  EXPECT_EQ(resumed.passes, shard.count - 4);
+  EXPECT_EQ(resumed.failed, 0);
+}
+
+TEST(InferenceTest, AReasonMayHoldAnyBytes) {
+  Work work("bytes");
+  work.plan.models = {FakeSpec(work.folder, "small", "say=\xff\xfe no text\nthrow=3")};
+  EXPECT_EQ(work.Run().failed, 2);
+  EXPECT_THAT(InferenceTable(work.out()).model("").failed[0].reason, HasSubstr(" no text"));
 }
 
 TEST(InferenceTest, DamagedCellsAreComputedAgain) {
@@ -371,7 +391,39 @@ TEST(InferenceTest, TwoRunsShareAJobOverNatsAndOneIsKilled) {
   EXPECT_EQ(TableBytes(to), expected);
   EXPECT_LE(std::ssize(work.Calls()), 2 * kFrames + 1);
 }
+
+TEST(InferenceTest, WhatGoesMissingIsComputedAgainOverNatsAsOftenAsItDoes) {
+  if (FindNatsServer().empty()) GTEST_SKIP() << "nats-server is not installed";
+  Work work("nats again");
+  work.plan.models = {FakeSpec(work.folder, "small", "")};
+  NatsBroker broker(work.folder / "broker");
+  EXPECT_EQ(work.Run({}, broker.Url()).passes, 2 * kFrames);
+  const auto expected = TableBytes(work.out());
+  const CellStore cells(work.plan.cells);
+  for (int i = 0; i < 6; ++i) {
+    fs::remove(cells.PathOf(work.plan.Shards()[i % 2]));
+    EXPECT_EQ(work.Run({}, broker.Url()).passes,
+              i % 2 == 0 ? kShardFrames : kFrames - kShardFrames);
+    EXPECT_EQ(TableBytes(work.out()), expected);
+  }
+}
 #endif
+
+// A kill between files of the table leaves none that older particulars tell of.
+TEST(InferenceTest, ATableThatIsHalfReplacedIsNoTable) {
+  Work work("replaced");
+  work.plan.models = {FakeSpec(work.folder, "small", "")};
+  work.Run();
+  work.plan.models.push_back(FakeSpec(work.folder, "large", ""));
+  // What stands in the way of the second model's files stops the making of the table.
+  WriteFile(work.out() / "models" / "large" / "frames.vectors" / "x", "");
+  EXPECT_THAT([&] { work.Run(); }, ::testing::Throws<Error>());
+  EXPECT_THAT([&] { InferenceTable table(work.out()); },
+              ::testing::ThrowsMessage<Error>(HasSubstr("found none")));
+  fs::remove_all(work.out() / "models" / "large");
+  EXPECT_EQ(work.Run().passes, 0);
+  EXPECT_EQ(InferenceTable(work.out()).models().size(), 2u);
+}
 
 }  // namespace
 }  // namespace athanor

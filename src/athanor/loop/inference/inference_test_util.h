@@ -23,7 +23,7 @@ namespace athanor {
 // Its behaviour is in its file of weights, "NAME=VALUE" in lines:
 //   calls=FILE       a line is added for each forward pass: "LOG FRAME"
 //   pause_ms=N       a pass takes so long
-//   throw=F nan=F read=F    the frame of each log at which it fails
+//   throw=F nan=F read=F    the frame of each log at which it fails; say=TEXT what it says then
 //   crash=F hang=F read_crash=F   the frame of the log scene-0001 at which it takes its process
 //   along
 class FakeModel : public FrameModel {
@@ -61,7 +61,10 @@ class FakeModel : public FrameModel {
       std::this_thread::sleep_for(
           std::chrono::milliseconds(std::atoi(behaviour_["pause_ms"].c_str())));
     }
-    if (Is("throw", in.frame)) throw Error("the model does not like it\nat all");
+    if (Is("throw", in.frame)) {
+      throw Error(behaviour_.contains("say") ? behaviour_["say"]
+                                             : "the model does not like it\nat all");
+    }
     if (in.log == "scene-0001" && Is("crash", in.frame)) std::abort();
     if (in.log == "scene-0001" && Is("hang", in.frame)) {
       while (true) std::this_thread::sleep_for(std::chrono::seconds(1));

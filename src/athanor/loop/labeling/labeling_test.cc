@@ -274,6 +274,9 @@ TEST(PeopleQueue, GoesOutAndComesBackAsJson) {
   EXPECT_TRUE(imported.labels.frames[queue[0].index].is_complete);
   EXPECT_THAT(ErrorOf([&] { ImportQueueJson(labels, "", "{\"frames\": 3", "queue.json"); }),
               HasSubstr("queue.json: "));
+  json["frames"][0]["time_us"] = 5;
+  EXPECT_THAT(ErrorOf([&] { ImportQueueJson(labels, "", json.dump(), "queue.json"); }),
+              HasSubstr("us, found scene-0001 and 5"));
   json["frames"][0]["frame"] = "elsewhere";
   EXPECT_THAT(ErrorOf([&] { ImportQueueJson(labels, "", json.dump(), "queue.json"); }),
               HasSubstr("elsewhere"));
@@ -304,6 +307,32 @@ TEST(PeopleQueue, GoesOutAndComesBackAsCocoAndNuscenes) {
   EXPECT_EQ(imported.flat, 1);
   EXPECT_GT(imported.removed, 0);
   EXPECT_EQ(imported.labels.CountAccepted(), cars);
+
+  // Only the pictures of a camera that looks back come back: what the other one shows is nobody's
+  // opinion yet.
+  Log two = log;
+  two.sensors.push_back(log.sensors[0]);
+  two.sensors[2].channel = "CAM_BACK";
+  two.sensors[2].ego_from_sensor.rotation =
+      Eigen::AngleAxisd(M_PI, Eigen::Vector3d::UnitZ()) * log.sensors[0].ego_from_sensor.rotation;
+  for (LogFrame& frame : two.frames) {
+    LogReading reading = two.readings[frame.readings[0]];
+    reading.sensor = 2;
+    frame.readings.push_back(static_cast<int>(two.readings.size()));
+    two.readings.push_back(reading);
+  }
+  json = nlohmann::json::parse(EncodeQueueCoco(labels, queue, {&two}));
+  ASSERT_EQ(json["images"].size(), 12u);
+  std::erase_if(json["images"].get_ref<nlohmann::json::array_t&>(), [](const auto& image) {
+    return image["file_name"].template get<std::string>().find("/CAM_BACK/") == std::string::npos;
+  });
+  json["annotations"] = nlohmann::json::array();
+  const ImportedLabels unseen = ImportQueueCoco(labels, "parent", json.dump(), "c.json", {&two});
+  EXPECT_EQ(unseen.frames, 6);
+  EXPECT_EQ(unseen.removed, 0);
+  for (size_t f = 0; f < labels.frames.size(); ++f) {
+    EXPECT_EQ(unseen.labels.frames[f].labels.size(), labels.frames[f].labels.size());
+  }
 
   const ImportedLabels drawn = ImportLogs(labels, "parent", {&log});
   EXPECT_EQ(drawn.frames, 6);

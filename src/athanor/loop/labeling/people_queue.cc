@@ -251,6 +251,10 @@ ImportedLabels ImportQueueJson(const LabelSet& labels, const std::string& id, st
       FrameLabels after = FrameOfJson(item);
       const auto at = index.find(after.frame);
       ATHANOR_CHECK(at != index.end(), "frame ", after.frame, " is not in the labels");
+      const FrameLabels& before = labels.frames[at->second];
+      ATHANOR_CHECK(after.log == before.log && after.time_us == before.time_us, "frame ",
+                    after.frame, ": expected log ", before.log, " and time ", before.time_us,
+                    " us, found ", after.log, " and ", after.time_us);
       TakeFrame(std::move(after), &imported.labels.frames[at->second], &imported);
     }
   } catch (const std::exception& error) {
@@ -276,8 +280,11 @@ ImportedLabels ImportQueueCoco(const LabelSet& labels, const std::string& id, st
           FindNuscenesClass(category.at("name").get<std::string>());
     }
     std::map<int64_t, std::string> images;
+    std::set<std::string> pictures;  // that came back
     for (const Json& image : parsed.at("images")) {
-      images[image.at("id").get<int64_t>()] = image.at("file_name").get<std::string>();
+      const auto file = image.at("file_name").get<std::string>();
+      images[image.at("id").get<int64_t>()] = file;
+      pictures.insert(file);
     }
     std::map<std::string, std::vector<Annotation>> by_picture;
     for (const Json& item : parsed.at("annotations")) {
@@ -300,7 +307,9 @@ ImportedLabels ImportQueueCoco(const LabelSet& labels, const std::string& id, st
       std::vector<uint8_t> is_shown(frame.labels.size()), is_kept(frame.labels.size());
       std::vector<int> as_class(frame.labels.size(), -1);
       for (const LogReading* picture : PicturesOf(in_logs->second)) {
-        const auto drawn = by_picture.find(PictureName(frame, *in_logs->second.log, *picture));
+        const std::string picture_name = PictureName(frame, *in_logs->second.log, *picture);
+        if (!pictures.contains(picture_name)) continue;  // nobody was asked about it
+        const auto drawn = by_picture.find(picture_name);
         std::vector<Annotation> left;
         if (drawn != by_picture.end()) left = drawn->second;
         for (size_t i = 0; i < frame.labels.size(); ++i) {

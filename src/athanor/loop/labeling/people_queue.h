@@ -41,7 +41,8 @@ struct ImportedLabels {
 // `labels`.
 ImportedLabels ImportQueueJson(const LabelSet& labels, const std::string& id, std::string_view json,
                                std::string_view name);
-// An annotation is a label when it overlaps its box in that picture by half (IoU).
+// An annotation is a label when it overlaps its box in that picture by half (IoU). A label that is
+// in none of the pictures that came back stays as it was.
 ImportedLabels ImportQueueCoco(const LabelSet& labels, const std::string& id, std::string_view json,
                                std::string_view name, const std::vector<const Log*>& logs);
 // The boxes of logs in nuScenes' classes, frames by their ids; with `only`, of these frames.

@@ -1,11 +1,10 @@
 #include "athanor/loop/mining/attribute_base.h"
 
 #include <algorithm>
-#include <map>
-#include <utility>
 #include <vector>
 
 #include "athanor/base/error.h"
+#include "athanor/base/log.h"
 
 namespace athanor {
 
@@ -47,30 +46,42 @@ AttributeBase::AttributeBase(SqliteDatabase& database) : database_(database) {
 AttributeUpdate AttributeBase::Update(const MinedData& data, const BoxSource& boxes,
                                       const std::function<void(int64_t, int64_t)>& progress) {
   AttributeUpdate update;
-  std::map<std::pair<std::string, std::string>, int64_t> old;
-  int64_t next_clip = 0;
-  {
-    SqliteStatement known(database_, "SELECT clip, name, identity FROM logs");
-    while (known.Step()) {
-      const int64_t clip = known.Integer(0);
-      old[{std::string(known.Text(1)), std::string(known.Text(2))}] = clip;
-      next_clip = std::max(next_clip, clip + 1);
+  Known old = KnownLogs();
+  const bool is_empty = old.empty();
+  std::vector<std::pair<int, std::string>> wanted;
+  bool is_same = true;
+  for (int i = 0; i < data.num_logs(); ++i) {
+    try {
+      // The source of the boxes is part of what the rows say.
+      std::string identity = StrCat(data.Identity(i), " ", boxes.identity());
+      if (old.erase({data.name(i), identity}) == 0) {
+        data.Read(i);
+        is_same = false;
+      }
+      wanted.emplace_back(i, std::move(identity));
+    } catch (const Error& damage) {
+      LogWarning(StrCat("left out: ", damage.what()));
+      ++update.logs_unreadable;
     }
   }
+  if (is_same && old.empty()) {
+    update.logs_kept = std::ssize(wanted);
+    return update;
+  }
+  AttributeWriter writer(database_, is_empty);
+  // Only now nobody else writes: another process may just have done the same.
+  old = KnownLogs();
+  int64_t next_clip = 0;
+  for (const auto& [key, clip] : old) next_clip = std::max(next_clip, clip + 1);
   std::vector<std::pair<int, std::string>> added;
-  for (int i = 0; i < data.num_logs(); ++i) {
-    // The source of the boxes is part of what the rows say.
-    const std::string identity = StrCat(data.Identity(i), " ", boxes.identity());
-    if (old.erase({data.name(i), identity}) > 0) {
+  for (auto& [log, identity] : wanted) {
+    if (old.erase({data.name(log), identity}) > 0) {
       ++update.logs_kept;
     } else {
-      added.emplace_back(i, identity);
+      added.emplace_back(log, std::move(identity));
     }
   }
   update.logs_removed = std::ssize(old);
-  if (added.empty() && old.empty()) return update;
-  const bool bulk = update.logs_kept == 0 && old.empty();
-  AttributeWriter writer(database_, bulk);
   SqliteStatement forget(database_, "DELETE FROM logs WHERE clip = ?");
   for (const auto& [key, clip] : old) {
     std::vector<int64_t> frames;
@@ -98,9 +109,27 @@ AttributeUpdate AttributeBase::Update(const MinedData& data, const BoxSource& bo
   return update;
 }
 
+AttributeBase::Known AttributeBase::KnownLogs() {
+  Known known;
+  SqliteStatement all(database_, "SELECT clip, name, identity FROM logs");
+  while (all.Step()) {
+    known[{std::string(all.Text(1)), std::string(all.Text(2))}] = all.Integer(0);
+  }
+  return known;
+}
+
+std::map<std::string, int64_t> AttributeBase::ClipsByName() {
+  std::map<std::string, int64_t> clips;
+  SqliteStatement all(database_, "SELECT name, clip FROM logs");
+  while (all.Step()) clips.emplace(all.Text(0), all.Integer(1));
+  return clips;
+}
+
 std::optional<FrameRef> AttributeBase::FrameOf(const MinedData& data, int64_t frame) {
-  SqliteStatement find(database_, "SELECT name FROM logs WHERE clip = ?");
-  find.Bind(frame >> MinedData::kFrameBits);
+  // A rule may say any number.
+  SqliteStatement find(database_,
+                       "SELECT name FROM frame_rows JOIN logs USING (clip) WHERE frame = ?");
+  find.Bind(frame);
   if (!find.Step()) return std::nullopt;
   FrameRef ref = MinedData::FrameOf(frame);
   ref.log = data.FindLog(find.Text(0));

@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "athanor/loop/mining/attributes.h"
 #include "athanor/loop/mining/box_source.h"
@@ -15,6 +17,7 @@ namespace athanor {
 
 struct AttributeUpdate {
   int64_t logs_added = 0, logs_removed = 0, logs_kept = 0;
+  int64_t logs_unreadable = 0;  // left out, with a warning
   int64_t frames_added = 0;
 };
 
@@ -23,14 +26,20 @@ class AttributeBase {
   // Makes the tables when they are missing. `database` must outlive this.
   explicit AttributeBase(SqliteDatabase& database);
 
-  // One transaction. With results as `boxes`, frames that these do not have stay out.
+  // One transaction; several processes may do the same at a time. With results as `boxes`, frames
+  // that these do not have stay out.
   AttributeUpdate Update(const MinedData& data, const BoxSource& boxes,
                          const std::function<void(int64_t done, int64_t total)>& progress = {});
 
-  // Which log and frame of `data` a frame number of the tables is; nothing when it is neither.
+  // The number that the tables have for a log, by its name.
+  std::map<std::string, int64_t> ClipsByName();
+  // Which log and frame of `data` a frame number of the tables is; nothing when it is none of them.
   std::optional<FrameRef> FrameOf(const MinedData& data, int64_t frame);
 
  private:
+  using Known = std::map<std::pair<std::string, std::string>, int64_t>;
+  Known KnownLogs();  // their numbers by name and identity
+
   SqliteDatabase& database_;
 };
 

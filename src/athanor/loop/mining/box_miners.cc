@@ -6,6 +6,7 @@
 #include <map>
 
 #include "athanor/base/error.h"
+#include "athanor/base/log.h"
 #include "athanor/detection/evaluation/nuscenes_eval.h"
 #include "athanor/loop/mining/selection.h"
 
@@ -67,12 +68,18 @@ void AddConfidences(const std::vector<MinedBox>& found, const std::vector<MinedB
   }
 }
 
-// Calls `f` for all frames of the data, log by log.
+// Calls `f` for all frames of the data, log by log. A log that cannot be read is left out.
 template <typename F>
 void ForFrames(const MinedData& data, const MiningProgress& progress, F&& f) {
   for (int l = 0; l < data.num_logs(); ++l) {
-    const std::shared_ptr<const Log> log = data.Read(l);
-    for (int i = 0; i < std::ssize(log->frames); ++i) f(*log, FrameRef{l, i, -1});
+    std::shared_ptr<const Log> log;
+    try {
+      log = data.Read(l);
+    } catch (const Error& damage) {
+      LogWarning(StrCat("left out: ", damage.what()));
+    }
+    const int64_t frames = log == nullptr ? 0 : std::ssize(log->frames);
+    for (int i = 0; i < frames; ++i) f(*log, FrameRef{l, i, -1});
     if (progress) progress(l + 1, data.num_logs());
   }
 }

@@ -104,8 +104,12 @@ BoxView ViewOf(const Log& log, const MinedHit& hit) {
   if (camera == nullptr) return {};
   const int sensor = static_cast<int>(camera - log.sensors.data());
   if (!HasPicture(log, hit.frame, sensor)) return {};
+  // A file of hits may say anything.
+  const double width = camera->camera.width_px, height = camera->camera.height_px;
   const auto& [left, top, right, bottom] = hit.region_px;
-  return {sensor, left, top, right, bottom};
+  const BoxView view = {sensor, std::clamp(left, 0.0, width), std::clamp(top, 0.0, height),
+                        std::clamp(right, 0.0, width), std::clamp(bottom, 0.0, height)};
+  return view.x0 < view.x1 && view.y0 < view.y1 ? view : BoxView{};
 }
 
 Image DrawFrameHit(const Log& log, const MinedHit& hit, int width_px) {
@@ -143,6 +147,17 @@ Image WithText(const Image& picture, const std::vector<std::string>& lines) {
              i == 0 ? kBlack : Color{90, 90, 90});
   }
   return cell;
+}
+
+// In place of a picture that is damaged.
+Image Unreadable(std::string_view why, int width_px) {
+  Image picture(width_px, width_px * 3 / 4, 3, 60);
+  int y = 4;
+  for (const std::string& line : Wrapped(why, width_px - 8, 6)) {
+    DrawText(&picture, 4, y, line, kWhite);
+    y += kLine_px;
+  }
+  return picture;
 }
 
 }  // namespace
@@ -199,8 +214,13 @@ Image DrawMinedHits(const MinedData& data, const std::vector<MinedHit>& hits,
     for (std::string& line : Wrapped(hit.why, options.cell_width, kWhyLines)) {
       lines.push_back(std::move(line));
     }
-    const Image picture = view.sensor >= 0 ? DrawBoxHit(*log, hit, view, options.cell_width)
-                                           : DrawFrameHit(*log, hit, options.cell_width);
+    Image picture;
+    try {
+      picture = view.sensor >= 0 ? DrawBoxHit(*log, hit, view, options.cell_width)
+                                 : DrawFrameHit(*log, hit, options.cell_width);
+    } catch (const Error& damage) {
+      picture = Unreadable(damage.what(), options.cell_width);
+    }
     if (i % options.columns == 0) rows.emplace_back();
     rows.back().push_back({WithText(picture, lines), {}});
   }

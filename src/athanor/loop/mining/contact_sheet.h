@@ -16,8 +16,8 @@ struct ContactSheetOptions {
 
 // In the hits' order: around a hit's box, in the camera that sees most of it, with the box drawn
 // in; around a region of a picture; of a frame, the camera that looks ahead, or the view from above
-// where no picture is at hand. Below: rank, name, class and score, and why. Throws Error when there
-// is no hit.
+// where no picture is at hand; of a damaged picture, what is wrong with it. Below: rank, name,
+// class and score, and why. Throws Error when there is no hit.
 Image DrawMinedHits(const MinedData& data, const std::vector<MinedHit>& hits,
                     const ContactSheetOptions& options = {});
 

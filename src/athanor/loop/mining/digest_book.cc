@@ -50,7 +50,12 @@ DigestSample DigestBook::Record(std::string_view log, int frame, DigestEvent eve
 std::array<int64_t, 6> DigestBook::Counts() {
   std::array<int64_t, 6> counts = {};
   SqliteStatement all(database_, "SELECT state, count(*) FROM samples GROUP BY state");
-  while (all.Step()) counts.at(all.Integer(0)) = all.Integer(1);
+  while (all.Step()) {
+    const int64_t state = all.Integer(0);
+    ATHANOR_CHECK(state >= 0 && state < std::ssize(counts), database_.name(),
+                  ": expected states of 0 to 5, found ", state);
+    counts[state] = all.Integer(1);
+  }
   return counts;
 }
 

@@ -56,12 +56,13 @@ int IndexOf(std::string_view text) {
 
 MinedData::MinedData(const std::filesystem::path& path)
     : path_(path), is_lake_(Lake::IsLake(path)) {
-  if (is_lake_) {
-    RegisterLakes();
-    Lake lake(path);
-    for (const LakeClip& clip : lake.Clips()) clip_ids_.push_back(clip.id);
+  if (!is_lake_) {
+    logs_ = OpenLogs(path);
+    return;
   }
-  logs_ = OpenLogs(path);
+  std::vector<LakeClip> clips;
+  logs_ = OpenLakeLogs(path, &clips);
+  for (const LakeClip& clip : clips) clip_ids_.push_back(clip.id);
 }
 
 std::string MinedData::Identity(int log) const {

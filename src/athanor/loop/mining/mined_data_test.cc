@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
+#include <thread>
 
 #include "athanor/base/files.h"
 #include "athanor/base/test_util.h"
@@ -275,6 +277,72 @@ TEST_F(MinedDataTest, APictureForEachHit) {
   // 10 m ahead, at the camera's height and in its middle: 50 px * 1.9 m / 6.25 m at its back.
   EXPECT_NEAR(view.x1 - view.x0, 50 * 1.9 / 6.25, 0.5);
   EXPECT_THAT(ErrorOf([&] { DrawMinedHits(data_, {}); }), HasSubstr("at least one hit"));
+}
+
+// A lake of which a clip is damaged: the others are mined, and the sheet shows what it can.
+TEST_F(MinedDataTest, DamageStaysWhereItIs) {
+  {
+    Lake lake(folder_ / "lake", Lake::Mode::kCreate);
+    lake.IngestSource(folder_ / "town");
+  }
+  Lake lake(folder_ / "lake");
+  const std::vector<LakeClip> clips = lake.Clips();
+  ASSERT_EQ(clips.size(), 2u);
+  const fs::path shard = lake.ShardPath(clips[0].place.shard);
+  std::string bytes = ReadFile(shard);
+  bytes[clips[0].place.offset + 100] ^= 1;
+  WriteFile(shard, bytes);
+  const MinedData data(folder_ / "lake");
+  SqliteDatabase database(folder_ / "attributes.sqlite", SqliteDatabase::Mode::kCreate);
+  const AttributeUpdate update = AttributeBase(database).Update(data, BoxSource::Annotations());
+  EXPECT_EQ(update.logs_added, 1);
+  EXPECT_EQ(update.logs_unreadable, 1);
+  const BoxSource truth = BoxSource::Annotations();
+  EXPECT_EQ(MineUndigested(data, truth, truth).frames, 3);
+  // And a picture.
+  const fs::path picture = data_.Read(0)->readings[0].path;
+  WriteFile(picture, ReadFile(picture).substr(0, 60));
+  MinedHit torn = HitOf(data_, {0, 0, -1}), whole = HitOf(data_, {1, 0, -1});
+  EXPECT_GT(DrawMinedHits(data_, {torn, whole}).width, 300);
+  // A region that no picture has.
+  whole.camera = "CAM_FRONT";
+  whole.region_px = {-1e300, 5, 1e300, 1e300};
+  EXPECT_GT(DrawMinedHits(data_, {whole}).width, 300);
+  whole.region_px = {1e9, 5, 1e10, 10};
+  EXPECT_GT(DrawMinedHits(data_, {whole}).width, 300);
+}
+
+TEST_F(MinedDataTest, SeveralFillTheSameTables) {
+  for (int round = 0; round < 8; ++round) {
+    const fs::path path = folder_ / StrCat("shared", round, ".sqlite");
+    { SqliteDatabase made(path, SqliteDatabase::Mode::kCreate); }
+    int64_t added = 0;
+    std::mutex mutex;
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 3; ++t) {
+      threads.emplace_back([&] {
+        const MinedData data(folder_ / "town");
+        SqliteDatabase database(path, SqliteDatabase::Mode::kWrite);
+        const AttributeUpdate update =
+            AttributeBase(database).Update(data, BoxSource::Annotations());
+        std::scoped_lock lock(mutex);
+        added += update.logs_added;
+        EXPECT_EQ(update.logs_added + update.logs_kept, 2);
+      });
+    }
+    threads.clear();
+    EXPECT_EQ(added, 2);
+  }
+}
+
+TEST_F(MinedDataTest, NumbersThatAreNoFramesAreNone) {
+  SqliteDatabase database(folder_ / "attributes.sqlite", SqliteDatabase::Mode::kCreate);
+  AttributeBase base(database);
+  base.Update(data_, BoxSource::Annotations());
+  EXPECT_EQ(base.FrameOf(data_, 2), (FrameRef{0, 2, -1}));
+  for (const int64_t number : {int64_t{3}, int64_t{-1}, int64_t{1} << 40}) {
+    EXPECT_FALSE(base.FrameOf(data_, number).has_value()) << number;
+  }
 }
 
 TEST_F(MinedDataTest, OneTableOfAllMiners) {

@@ -146,6 +146,7 @@ class RuleEngine::Statement {
 
 struct RuleEngine::VectorSet {
   std::shared_ptr<const VectorTable> table;
+  std::shared_ptr<const RowIds> rows;
   std::vector<EncodedQuery> queries;
   std::vector<const EncodedQuery*> pointers;
 };
@@ -167,7 +168,13 @@ struct RuleEngine::Callbacks {
     }
     const VectorSet& vectors = *set->second;
     if (sqlite3_value_type(values[1]) == SQLITE_NULL) return;
-    const int64_t row = vectors.table->Find(sqlite3_value_int64(values[1]));
+    int64_t id = sqlite3_value_int64(values[1]);
+    if (vectors.rows != nullptr) {
+      const auto known = vectors.rows->find(id);
+      if (known == vectors.rows->end()) return;
+      id = known->second;
+    }
+    const int64_t row = vectors.table->Find(id);
     if (row < 0) return;
     const void* rows[] = {vectors.table->row(row)};
     std::vector<float> scores(vectors.pointers.size());
@@ -255,13 +262,14 @@ RuleEngine::~RuleEngine() {
 }
 
 void RuleEngine::AddVectorSet(const std::string& name, std::shared_ptr<const VectorTable> table,
-                              std::span<const float> vectors) {
+                              std::span<const float> vectors, std::shared_ptr<const RowIds> rows) {
   const int dimension = table->spec().dimension;
   ATHANOR_CHECK(!vectors.empty() && vectors.size() % dimension == 0, "set of vectors ", name,
                 ": expected vectors of ", dimension, " components, found ", vectors.size(),
                 " numbers");
   auto set = std::make_shared<VectorSet>();
   set->table = std::move(table);
+  set->rows = std::move(rows);
   for (size_t at = 0; at < vectors.size(); at += dimension) {
     std::vector<float> v(vectors.begin() + at, vectors.begin() + at + dimension);
     double square = 0;
@@ -449,6 +457,7 @@ RuleResult RuleEngine::Collect(const Rule& rule, Statement& statement, double de
   for (int c = 0; c < statement.columns; ++c) {
     if (is_other(c)) result.columns.push_back(sqlite3_column_name(rows, c));
   }
+  int64_t bytes = 0;  // of columns
   while (true) {
     const int status = sqlite3_step(rows);
     if (status == SQLITE_DONE) break;
@@ -466,8 +475,12 @@ RuleResult RuleEngine::Collect(const Rule& rule, Statement& statement, double de
       hit.box = sqlite3_column_int64(rows, statement.box_column);
     }
     for (int c = 0; c < statement.columns; ++c) {
-      if (is_other(c)) hit.columns.push_back(ColumnText(rows, c));
+      if (!is_other(c)) continue;
+      hit.columns.push_back(ColumnText(rows, c));
+      bytes += std::ssize(hit.columns.back());
     }
+    ATHANOR_CHECK(bytes <= limits_.memory_bytes, TitleOf(rule), ": stopped at ",
+                  limits_.memory_bytes >> 20, " MiB of what it selects, its limit");
     for (size_t r = 0; r < statement.reasons.size(); ++r) {
       if (sqlite3_column_double(rows, statement.columns + static_cast<int>(r)) != 0) {
         hit.fired.push_back(statement.reasons[r]);
@@ -528,7 +541,8 @@ RuleResult RuleEngine::RunRanges(const Rule& rule, double deadline_s) {
     const std::unique_ptr<Statement> statement = engine.Prepare(rule, Frames::kRange);
     // In 128 bits: frames may be any numbers.
     const auto bound = [&](int64_t i) {
-      return static_cast<int64_t>(first + static_cast<__int128>(last - first + 1) * i / ranges);
+      const auto length = static_cast<__int128>(last) - first + 1;
+      return static_cast<int64_t>(first + length * i / ranges);
     };
     sqlite3_bind_int64(statement->get(), 1, bound(r));
     sqlite3_bind_int64(statement->get(), 2, bound(r + 1) - 1);

@@ -4,8 +4,8 @@
 //   SELECT frame FROM boxes WHERE class = 'dog' AND distance_cm < 2000
 //
 // Functions of ours beside SQLite's:
-//   similarity('set', id)   of row `id` (a frame, or a box by frame * 4096 + box) to the nearest
-//                           vector of a named set; NULL when it has no vector
+//   similarity('set', id)   of row `id` (a frame, or a box by frame * 4096 + box: RuleIdOfBox) to
+//                           the nearest vector of a named set; NULL when it has no vector
 //   distance_m(x_cm, y_cm)  in the plane to the ego vehicle
 //   within(a_us, b_us, s)   whether two times are at most s seconds apart
 //   disagreement(frame)     of the small model with the large one; NULL when not known
@@ -24,13 +24,16 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "athanor/loop/mining/attributes.h"
-#include "athanor/loop/mining/vector_index.h"
+#include "athanor/loop/mining/vector_table.h"
 
 namespace athanor {
+
+constexpr int64_t RuleIdOfBox(int64_t frame, int64_t box) { return frame * 4096 + box; }
 
 struct Rule {
   std::string name;
@@ -57,7 +60,7 @@ class RuleBook {
 
 struct RuleLimits {
   double seconds = 10;
-  int64_t memory_bytes = int64_t{1} << 30;  // of SQLite, over what it held before
+  int64_t memory_bytes = int64_t{1} << 30;  // of SQLite, over what it held before; and of hits
   int64_t hits = 1'000'000;
 };
 
@@ -88,9 +91,11 @@ class RuleEngine {
   RuleEngine(const RuleEngine&) = delete;
   RuleEngine& operator=(const RuleEngine&) = delete;
 
-  // `vectors` [N,dimension]: what similarity('name', id) compares with.
+  // `vectors` [N,dimension]: what similarity('name', id) compares with. `rows`: ids of the table's
+  // rows by those that rules say; null: they are the same.
+  using RowIds = std::unordered_map<int64_t, int64_t>;
   void AddVectorSet(const std::string& name, std::shared_ptr<const VectorTable> table,
-                    std::span<const float> vectors);
+                    std::span<const float> vectors, std::shared_ptr<const RowIds> rows = nullptr);
   void SetDisagreement(std::function<std::optional<double>(int64_t frame)> disagreement);
 
   // A rule may use another's name as a table, or "name@2" for a version of it.

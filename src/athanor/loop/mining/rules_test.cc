@@ -217,6 +217,8 @@ TEST_F(RulesTest, EndlessOnesAreStopped) {
               HasSubstr("of memory, its limit"));
   EXPECT_THAT(Fault("SELECT frame FROM boxes", {.hits = 10}), HasSubstr("stopped at 10 hits"));
   EXPECT_THAT(Fault("SELECT frame, zeroblob(1000000000) FROM boxes"), HasSubstr("too big"));
+  EXPECT_THAT(Fault("SELECT frame, printf('%100000s', 'x') FROM boxes", {.memory_bytes = 16 << 20}),
+              HasSubstr("stopped at 16 MiB of what it selects"));
   EXPECT_EQ(Run("SELECT frame FROM frames").hits.size(), 240u);  // and the next one runs
 }
 
@@ -281,6 +283,11 @@ TEST_F(RulesTest, OurFunctions) {
       ElementsAre(0, 1));
   EXPECT_THAT(frames("SELECT frame FROM frames WHERE similarity('east', frame) IS NOT NULL").size(),
               3);
+  engine.AddVectorSet("shifted", table, std::vector<float>{5, 0},
+                      std::make_shared<RuleEngine::RowIds>(RuleEngine::RowIds{{3, 0}, {4, 1}}));
+  EXPECT_THAT(
+      frames("SELECT frame FROM frames WHERE similarity('shifted', frame) > 0.7 ORDER BY frame"),
+      ElementsAre(3));
   engine.SetDisagreement([](int64_t frame) {
     return frame < 5 ? std::optional<double>(0.1 * static_cast<double>(frame)) : std::nullopt;
   });

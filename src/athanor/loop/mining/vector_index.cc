@@ -24,11 +24,6 @@ namespace {
 using Node = hnswlib::tableint;
 
 constexpr char kMagic[] = "ATHGRF01";
-constexpr double kWalkedRow = 2.5, kBitmapRow = 0.01, kPredicateRow = 0.3;
-constexpr int64_t kScanRows = 1024;      // scored at a time
-constexpr int64_t kScanChunk = 1 << 16;  // rows of a task
-constexpr int kQueriesAtOnce = 4;
-constexpr int kSelectivitySample = 1024;
 constexpr int kMaxLevel = 64;
 
 // What hnswlib calls data is the number of a row here.
@@ -87,151 +82,6 @@ class VisitedPool {
   std::mutex mutex_;
   std::vector<std::unique_ptr<Visited>> free_;
 };
-
-// The best k by score, then by row: the same whatever order rows come in.
-class TopK {
- public:
-  explicit TopK(int k) : k_(k) { heap_.reserve(std::min(k, 4096)); }
-
-  // Nothing at or below this gets in any more (a later row loses a tie).
-  float threshold() const {
-    return static_cast<int>(heap_.size()) < k_ ? -std::numeric_limits<float>::infinity()
-                                               : heap_.front().first;
-  }
-  void Add(float score, uint32_t row) {
-    const std::pair<float, uint32_t> entry(score, row);
-    if (static_cast<int>(heap_.size()) < k_) {
-      heap_.push_back(entry);
-      std::push_heap(heap_.begin(), heap_.end(), Better);
-    } else if (Better(entry, heap_.front())) {
-      std::pop_heap(heap_.begin(), heap_.end(), Better);
-      heap_.back() = entry;
-      std::push_heap(heap_.begin(), heap_.end(), Better);
-    }
-  }
-  void Add(const TopK& other) {
-    for (const auto& [score, row] : other.heap_) Add(score, row);
-  }
-  std::vector<VectorHit> Take(const VectorTable& table) {
-    std::sort(heap_.begin(), heap_.end(), Better);
-    std::vector<VectorHit> hits;
-    for (const auto& [score, row] : heap_) hits.push_back({table.id(row), row, score});
-    return hits;
-  }
-
- private:
-  static bool Better(const std::pair<float, uint32_t>& a, const std::pair<float, uint32_t>& b) {
-    return a.first != b.first ? a.first > b.first : a.second < b.second;
-  }
-
-  int k_;
-  std::vector<std::pair<float, uint32_t>> heap_;
-};
-
-bool InBitmap(const std::vector<uint64_t>& bitmap, int64_t row) {
-  return row / 64 < static_cast<int64_t>(bitmap.size()) && ((bitmap[row / 64] >> (row % 64)) & 1);
-}
-
-bool Passes(const VectorTable& table, const VectorFilter* filter, int64_t row) {
-  if (table.is_deleted(row)) return false;
-  if (filter == nullptr) return true;
-  if (!filter->rows.empty() && !InBitmap(filter->rows, row)) return false;
-  return !filter->predicate || filter->predicate(table.id(row));
-}
-
-// Rows that the filter lets through: counted in a bitmap, on a sample of rows for a predicate.
-double CountPassing(const VectorTable& table, const VectorFilter* filter, int64_t rows) {
-  double passing = static_cast<double>(table.live_rows());
-  if (filter == nullptr) return passing;
-  if (!filter->rows.empty()) {
-    int64_t set = 0;
-    for (const uint64_t word : filter->rows) set += std::popcount(word);
-    passing = std::min(passing, static_cast<double>(set));
-  }
-  if (filter->predicate && rows > 0) {
-    const int64_t sample = std::min<int64_t>(rows, kSelectivitySample);
-    int64_t passed = 0;
-    for (int64_t i = 0; i < sample; ++i) {
-      passed += filter->predicate(table.id(i * rows / sample)) ? 1 : 0;
-    }
-    passing *= static_cast<double>(passed) / static_cast<double>(sample);
-  }
-  return passing;
-}
-
-// Scores the rows of [begin, end) that pass, a block at a time.
-void ScanRange(const VectorTable& table, std::span<const EncodedQuery* const> queries,
-               const VectorFilter* filter, int64_t begin, int64_t end, std::vector<TopK>* tops,
-               int64_t* scored) {
-  std::vector<const void*> pointers;
-  std::vector<uint32_t> rows;
-  std::vector<float> scores;
-  pointers.reserve(kScanRows), rows.reserve(kScanRows);
-  const auto flush = [&] {
-    const auto n = static_cast<int64_t>(rows.size());
-    scores.resize(queries.size() * n);
-    VectorScoresCpu({table.layout(), static_cast<int>(queries.size()), queries.data(), n,
-                     pointers.data(), scores.data()});
-    for (size_t q = 0; q < queries.size(); ++q) {
-      TopK& top = (*tops)[q];
-      float threshold = top.threshold();
-      for (int64_t i = 0; i < n; ++i) {
-        const float score = scores[q * n + i];
-        if (score < threshold) continue;
-        top.Add(score, rows[i]);
-        threshold = top.threshold();
-      }
-    }
-    *scored += n * static_cast<int64_t>(queries.size());
-    rows.clear(), pointers.clear();
-  };
-  const auto take = [&](int64_t row) {
-    if (!Passes(table, filter, row)) return;
-    rows.push_back(static_cast<uint32_t>(row));
-    pointers.push_back(table.row(row));
-    if (static_cast<int64_t>(rows.size()) == kScanRows) flush();
-  };
-  if (filter != nullptr && !filter->rows.empty()) {
-    for (int64_t word = begin / 64; word < (end + 63) / 64; ++word) {
-      if (word >= static_cast<int64_t>(filter->rows.size())) break;
-      for (uint64_t bits = filter->rows[word]; bits != 0; bits &= bits - 1) {
-        const int64_t row = word * 64 + std::countr_zero(bits);
-        if (row < end) take(row);
-      }
-    }
-  } else {
-    for (int64_t row = begin; row < end; ++row) take(row);
-  }
-  flush();
-}
-
-std::vector<VectorSearchResult> ScanTable(const VectorTable& table,
-                                          std::span<const EncodedQuery* const> queries, int k,
-                                          const VectorFilter* filter) {
-  const int64_t rows = table.rows(), chunks = (rows + kScanChunk - 1) / kScanChunk;
-  const auto count = static_cast<int64_t>(queries.size());
-  std::vector<VectorSearchResult> results;
-  for (int64_t first = 0; first < count; first += kQueriesAtOnce) {
-    const auto some = queries.subspan(first, std::min<int64_t>(kQueriesAtOnce, count - first));
-    std::vector<std::vector<TopK>> tops(std::max<int64_t>(chunks, 1),
-                                        std::vector<TopK>(some.size(), TopK(k)));
-    std::vector<int64_t> scored(std::max<int64_t>(chunks, 1), 0);
-    ParallelChunks(chunks, [&](int64_t chunk) {
-      ScanRange(table, some, filter, chunk * kScanChunk, std::min(rows, (chunk + 1) * kScanChunk),
-                &tops[chunk], &scored[chunk]);
-    });
-    const int64_t total = std::accumulate(scored.begin(), scored.end(), int64_t{0});
-    for (size_t q = 0; q < some.size(); ++q) {
-      for (int64_t chunk = 1; chunk < chunks; ++chunk) tops[0][q].Add(tops[chunk][q]);
-      VectorSearchResult result;
-      result.hits = tops[0][q].Take(table);
-      result.scored = total / static_cast<int64_t>(some.size());
-      result.passing = static_cast<double>(result.scored);
-      results.push_back(std::move(result));
-    }
-  }
-  return results;
-}
 
 template <typename T>
 void AppendValue(std::string* bytes, const T& value) {
@@ -294,28 +144,6 @@ struct VectorIndex::Query {
     return {EncodedQuery(table.layout(), unit.data())};
   }
 };
-
-VectorFilter FilterOf(const VectorTable& table, std::span<const int64_t> ids) {
-  VectorFilter filter;
-  filter.rows.assign(table.rows() / 64 + 1, 0);
-  for (const int64_t id : ids) {
-    const int64_t row = table.Find(id);
-    if (row >= 0 && row / 64 < static_cast<int64_t>(filter.rows.size())) {
-      filter.rows[row / 64] |= uint64_t{1} << (row % 64);
-    }
-  }
-  return filter;
-}
-
-std::string VectorSearchResult::Explain(int64_t rows) const {
-  if (plan == SearchPlan::kScan) {
-    return StrCat("scan of ", static_cast<int64_t>(passing), " of ", rows, " rows, exact");
-  }
-  const std::string expected =
-      std::isnan(recall) ? "unknown" : StrCat(std::round(recall * 1000) / 1000);
-  return StrCat("walk of the graph, ", scored, " of ", rows, " rows scored, about ",
-                static_cast<int64_t>(passing), " pass, expected recall ", expected);
-}
 
 VectorIndex::VectorIndex(std::shared_ptr<VectorTable> table, const VectorIndexOptions& options)
     : table_(std::move(table)), options_(options) {
@@ -496,22 +324,15 @@ VectorSearchResult VectorIndex::Search(std::span<const float> query, int k,
   const int64_t rows = table_->rows();
   const double passing = CountPassing(*table_, options.filter, rows);
   const int width = std::max(options.width, k);
-  const bool has_predicate = options.filter != nullptr && options.filter->predicate != nullptr;
-  const bool has_bitmap = options.filter != nullptr && !options.filter->rows.empty();
-  SearchPlan plan = options.plan;
-  if (plan == SearchPlan::kAuto) {
-    const double all = std::max<double>(static_cast<double>(rows), 1);
-    const double scan = passing + all * ((has_predicate && !has_bitmap ? kPredicateRow : 0) +
-                                         (options.filter != nullptr ? kBitmapRow : 0));
-    const double share = std::max(passing / all, 1 / all);
-    const double walk = width / share * graph_->distances_per_step * kWalkedRow;
-    const bool covered = indexed_rows() == rows;  // rows not in the graph yet need a scan
-    plan = covered && walk < scan ? SearchPlan::kGraph : SearchPlan::kScan;
-  }
+  const SearchPlan plan =
+      options.plan != SearchPlan::kAuto ? options.plan
+      : indexed_rows() < rows
+          ? SearchPlan::kScan  // it sees rows that the graph has not
+          : CheaperPlan(rows, passing, options.filter, width, graph_->distances_per_step);
   if (plan == SearchPlan::kScan) return ScanOne(encoded, k, options.filter);
   VectorSearchResult result = Walk(encoded, k, width, options.filter);
   result.passing = passing;
-  result.recall = ExpectedRecall(width);
+  result.recall = recalls_.At(width);
   return result;
 }
 
@@ -547,7 +368,7 @@ void VectorIndex::MeasureRecall(int samples, int k) {
     const auto noise = static_cast<float>(0.1 * std::sqrt(square / dimension));
     for (int c = 0; c < dimension; ++c) query[c] += noise * random.Normal();
   }
-  recalls_.clear();
+  recalls_.points.clear();
   if (queries.empty()) return;
   const std::vector<VectorSearchResult> truth = Scan(queries, k);
   for (int width = std::max(16, k); width <= 512; width *= 2) {
@@ -557,34 +378,19 @@ void VectorIndex::MeasureRecall(int samples, int k) {
                                 {.width = width, .plan = SearchPlan::kGraph});
       for (const VectorHit& best : truth[q].hits) {
         ++wanted;
-        // A tie with the last of the true ones is as good.
         hit += std::any_of(found.hits.begin(), found.hits.end(),
                            [&](const VectorHit& h) { return h.row == best.row; });
       }
     }
-    recalls_.push_back({double(width), static_cast<double>(hit) / static_cast<double>(wanted)});
+    recalls_.points.push_back(
+        {double(width), static_cast<double>(hit) / static_cast<double>(wanted)});
   }
-}
-
-double VectorIndex::ExpectedRecall(double width) const {
-  if (recalls_.empty()) return std::numeric_limits<double>::quiet_NaN();
-  if (width <= recalls_.front().width) return recalls_.front().recall;
-  for (size_t i = 1; i < recalls_.size(); ++i) {
-    const RecallPoint &a = recalls_[i - 1], &b = recalls_[i];
-    if (width > b.width) continue;
-    const double along = std::log(width / a.width) / std::log(b.width / a.width);
-    return a.recall + along * (b.recall - a.recall);
-  }
-  return recalls_.back().recall;
 }
 
 int VectorIndex::WidthFor(double recall) const {
-  ATHANOR_CHECK(!recalls_.empty(), table_->path().string(),
+  ATHANOR_CHECK(!recalls_.points.empty(), table_->path().string(),
                 ": the recall of this index has not been measured");
-  for (const RecallPoint& point : recalls_) {
-    if (point.recall >= recall) return static_cast<int>(point.width);
-  }
-  return static_cast<int>(recalls_.back().width);
+  return recalls_.WidthFor(recall);
 }
 
 // File: magic, the table's names and shape as a hash, options, nodes, entry, top level, recalls;
@@ -597,8 +403,8 @@ void VectorIndex::Save(const std::filesystem::path& path) const {
   AppendValue(&bytes, static_cast<int32_t>(options_.links));
   AppendValue(&bytes, static_cast<int32_t>(options_.build_width));
   AppendValue(&bytes, options_.seed);
-  AppendValue(&bytes, static_cast<uint64_t>(recalls_.size()));
-  for (const RecallPoint& point : recalls_) AppendValue(&bytes, point);
+  AppendValue(&bytes, static_cast<uint64_t>(recalls_.points.size()));
+  for (const RecallPoint& point : recalls_.points) AppendValue(&bytes, point);
   const uint64_t nodes = graph_->rows.size();
   AppendValue(&bytes, nodes > 0 ? graph_->hnsw->enterpoint_node_ : Node{0});
   AppendValue(&bytes, static_cast<int32_t>(nodes > 0 ? graph_->hnsw->maxlevel_ : 0));
@@ -651,8 +457,8 @@ std::unique_ptr<VectorIndex> VectorIndex::Load(const std::filesystem::path& path
     in.Fail("the options are damaged");
   }
   auto index = std::make_unique<VectorIndex>(table, options);
-  index->recalls_.resize(in.ReadCount(sizeof(RecallPoint), "recalls"));
-  for (RecallPoint& point : index->recalls_) point = in.Read<RecallPoint>("a recall");
+  index->recalls_.points.resize(in.ReadCount(sizeof(RecallPoint), "recalls"));
+  for (RecallPoint& point : index->recalls_.points) point = in.Read<RecallPoint>("a recall");
   const auto entry = in.Read<Node>("the entry");
   const auto top_level = in.Read<int32_t>("the top level");
   const uint64_t nodes = in.ReadCount(8, "nodes");

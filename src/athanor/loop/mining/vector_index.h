@@ -1,18 +1,11 @@
 // Nearest neighbours in a VectorTable by cosine or inner product: a graph (HNSW, Malkov and
-// Yashunin 2018, built by hnswlib) over the rows where they lie in the table, an exact scan, and a
-// planner that takes the cheaper one and says which.
+// Yashunin 2018, built by hnswlib) over the rows where they lie in the table, an exact scan
+// (vector_scan.h), and a planner that takes the cheaper one and says which (search_planner.h).
 //
 // The graph holds row numbers, not vectors: with 16 links about 205 bytes a row, links (144), upper
 // levels (5) and what hnswlib keeps beside them. 10 M rows of 256-d: 2.1 GB beside 5.3 GB of f16 or
 // 2.8 GB of i8. It is walked by a traversal of our own, which fetches the rows of a whole list of
 // neighbours ahead, takes filters into the walk, and never throws for too few results.
-//
-// The planner. Unit of cost: a row scored in a scan.
-//   scan   passing rows + all rows * (0.01 for a bitmap, 0.3 for a predicate)
-//   graph  width / share of rows that pass * distances per step (counted as searches go, 20 at
-//          first) * 2.5 (a row met on a walk against the next one of a scan: 1.8 to 4.2 measured)
-// A scan is exact. What a walk is expected to find was measured on the index itself
-// (MeasureRecall), by width; unmeasured it is NaN, "unknown".
 #pragma once
 
 #include <cstdint>
@@ -23,6 +16,8 @@
 #include <string>
 #include <vector>
 
+#include "athanor/loop/mining/search_planner.h"
+#include "athanor/loop/mining/vector_scan.h"
 #include "athanor/loop/mining/vector_table.h"
 
 namespace athanor {
@@ -33,36 +28,10 @@ struct VectorIndexOptions {
   uint64_t seed = 1;
 };
 
-// Which rows may be found. Both given: both have to agree.
-struct VectorFilter {
-  std::vector<uint64_t> rows;                 // bitmap over the table's rows; empty: all
-  std::function<bool(int64_t id)> predicate;  // null: all. Called from the searching threads
-};
-// A filter that lets these ids through; ids that are not there do not matter.
-VectorFilter FilterOf(const VectorTable& table, std::span<const int64_t> ids);
-
-enum class SearchPlan { kAuto, kGraph, kScan };
-
 struct VectorSearchOptions {
   int width = 64;  // candidates that a walk keeps: recall against time; at least k are kept
   const VectorFilter* filter = nullptr;
   SearchPlan plan = SearchPlan::kAuto;
-};
-
-struct VectorHit {
-  int64_t id = 0, row = 0;
-  float score = 0;  // cosine or inner product: more is nearer
-};
-
-struct VectorSearchResult {
-  std::vector<VectorHit> hits;  // best first, equal scores by row; fewer than k when fewer pass
-  SearchPlan plan = SearchPlan::kScan;  // what was done
-  double recall = 1;                    // expected share of the true k best; NaN: not measured
-  double passing = 0;                   // rows that the filter lets through, estimated if need be
-  int64_t scored = 0;                   // distances taken
-
-  // "scan of 1,012 of 1,000,000 rows, exact".
-  std::string Explain(int64_t rows) const;
 };
 
 // Searches run at any time, from any threads; one thread may add, remove or save meanwhile. A
@@ -98,24 +67,21 @@ class VectorIndex {
   // Asks for `samples` of its own rows with noise on them, by walk and by scan, at widths of 16 to
   // 512: what Search then states. Costs a scan for every four samples.
   void MeasureRecall(int samples = 64, int k = 10);
-  // The narrowest measured width that reaches `recall`, or the widest.
+  // The narrowest measured width that reaches `recall`, or the widest. Throws Error when none was
+  // measured.
   int WidthFor(double recall) const;
 
  private:
   struct Graph;
   struct Query;
 
-  double ExpectedRecall(double width) const;
   VectorSearchResult Walk(const Query& query, int k, int width, const VectorFilter* filter) const;
   VectorSearchResult ScanOne(const Query& query, int k, const VectorFilter* filter) const;
 
   std::shared_ptr<VectorTable> table_;
   VectorIndexOptions options_;
   std::unique_ptr<Graph> graph_;
-  struct RecallPoint {
-    double width, recall;
-  };
-  std::vector<RecallPoint> recalls_;
+  RecallCurve recalls_;
 };
 
 }  // namespace athanor

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
@@ -141,9 +142,14 @@ int64_t ModelRegistry::NumberOf(std::string_view name) {
 
 RegisteredModel ModelRegistry::Add(const NewModel& added) {
   RegisteredModel model = added.model;
-  CheckText(model.name, "a name", model.name);
-  ATHANOR_CHECK(model.name.find('/') == std::string::npos && model.name[0] != '.',
-                "registry: expected a name without '/', found '", model.name, "'");
+  const std::string& name = model.name;
+  const bool is_name = !name.empty() && name.size() <= 64 && name[0] != '.' && name[0] != '-' &&
+                       std::all_of(name.begin(), name.end(), [](unsigned char c) {
+                         return std::isalnum(c) || c == '-' || c == '_' || c == '.';
+                       });
+  ATHANOR_CHECK(is_name,
+                "registry: expected a name of up to 64 letters, digits, '-', '_' and '.', ",
+                "without spaces, found '", name, "'");
   CheckText(model.kind, "a kind", model.name);
   ATHANOR_CHECK(!added.weights.empty(), "registry: model ", model.name,
                 ": expected a file of weights");

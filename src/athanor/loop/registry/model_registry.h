@@ -35,7 +35,7 @@ ModelRole ParseModelRole(std::string_view name);
 using ScenarioMetrics = std::map<std::string, std::map<std::string, double>>;
 
 struct RegisteredModel {
-  std::string name;  // letters, digits, '-', '_', '.'; unique, for good
+  std::string name;  // up to 64 letters, digits, '-', '_', '.'; unique, for good
   ModelRole role = ModelRole::kCandidate;
   std::string kind;                 // who runs it: "detector", "teacher"
   std::string weights;              // SHA-256, as all files

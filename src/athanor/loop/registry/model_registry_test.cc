@@ -87,6 +87,11 @@ TEST(ModelRegistryTest, RefusesWhatWouldMislead) {
   EXPECT_THAT([&] { ParseModelRole("boss"); }, ThrowsMessage<Error>(HasSubstr("found 'boss'")));
   EXPECT_THAT([&] { registry.Add(SomeModel(folder, "b c", "2")); },
               ThrowsMessage<Error>(HasSubstr("without spaces")));
+  for (const char* name : {"", "../a", ".a", "-a", "a/b", "a\"b"}) {
+    NewModel bad = SomeModel(folder, "fine", "2");
+    bad.model.name = name;
+    EXPECT_THAT([&] { registry.Add(bad); }, ThrowsMessage<Error>(HasSubstr("letters"))) << name;
+  }
   // The name of what is gone is not given again.
   registry.Remove("a");
   EXPECT_EQ(registry.CollectGarbage().models, 1);

@@ -166,7 +166,9 @@ VehicleBundle ParseBundle(std::string_view text, std::string_view name) {
     each.Number("similarity", &p.similarity, -1, 0.999);
     ForEach(each, "vector", [&](const Json& number, const std::string& at) {
       ATHANOR_CHECK(number.is_number(), at, ": expected a number, found ", number.dump());
-      p.vector.push_back(number.get<float>());
+      const auto x = static_cast<float>(number.get<double>());
+      ATHANOR_CHECK(std::isfinite(x), at, ": expected a number of 32 bits, found ", number.dump());
+      p.vector.push_back(x);
     });
     ATHANOR_CHECK(!p.name.empty() && !p.vector.empty(), where,
                   ": expected a name and a vector, found ",

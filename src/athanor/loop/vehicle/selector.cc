@@ -315,6 +315,7 @@ void Selector::Close() {
   waiting_bytes_ += snippet.bytes;
   stored_.push_back(std::move(snippet));
   report_.most_stored_bytes = std::max(report_.most_stored_bytes, StoredBytes());
+  WriteDown();  // or its frames would be driven again after a kill, and kept twice
 }
 
 void Selector::BeginDay() {
@@ -392,15 +393,36 @@ bool Selector::HasQuota(const Snippet& snippet) const {
          quota->second;
 }
 
-void Selector::Spend(int64_t bytes, const std::string& reason) {
-  ledger_.sent_bytes += bytes;
-  ledger_.sent_today += bytes;
-  ledger_.sent_today_by_reason[reason] += bytes;
+bool Selector::WriteDown() {
   ledger_.now_us = clock_.now_us_;
   ledger_.clock_us = clock_.last_us_;
   ledger_.behind_us = clock_.behind_us_;
-  sink_->Write(ledger_);
+  return sink_->Write(ledger_);
+}
+
+bool Selector::Spend(int64_t bytes, const std::string& reason) {
+  ledger_.sent_bytes += bytes;
+  ledger_.sent_today += bytes;
+  ledger_.sent_today_by_reason[reason] += bytes;
+  if (!WriteDown()) {
+    Refund(bytes, reason);
+    return false;
+  }
   report_.most_sent_in_a_day = std::max(report_.most_sent_in_a_day, ledger_.sent_today);
+  return true;
+}
+
+// Should this not be written down, the file says that more was spent than was.
+void Selector::Refund(int64_t bytes, const std::string& reason) {
+  ledger_.sent_bytes -= bytes;
+  ledger_.sent_today -= bytes;
+  ledger_.sent_today_by_reason[reason] -= bytes;
+  WriteDown();
+}
+
+void Selector::WaitForTheLink() {
+  ++report_.uploads_failed;
+  patience_until_ = ledger_.next_frame + kRetry_frames;
 }
 
 void Selector::SendFeatures() {
@@ -410,13 +432,11 @@ void Selector::SendFeatures() {
     const int64_t bytes = sink_->FeatureBytes(snippet);
     if (bytes > AllowedBytes() || static_cast<double>(ledger_.feature_bytes + bytes) > most) return;
     ledger_.feature_bytes += bytes;
-    Spend(bytes, "features");
-    if (!sink_->SendFeatures(snippet)) {
+    const bool is_spent = Spend(bytes, "features");
+    if (!is_spent || !sink_->SendFeatures(snippet)) {
       ledger_.feature_bytes -= bytes;
-      Spend(-bytes, "features");
-      ++report_.uploads_failed;
-      patience_until_ = ledger_.next_frame + kRetry_frames;
-      return;
+      if (is_spent) Refund(bytes, "features");
+      return WaitForTheLink();
     }
     snippet.features_sent = true;
     ++report_.features_sent;
@@ -476,15 +496,19 @@ void Selector::Sync(bool parks) {
       }
     }
     const std::string reason = snippet.main_reason();
-    Spend(snippet.bytes, reason);
-    if (!sink_->Upload(snippet)) {
-      Spend(-snippet.bytes, reason);
-      ++report_.uploads_failed;
-      patience_until_ = ledger_.next_frame + kRetry_frames;
-      return;
+    if (!Spend(snippet.bytes, reason)) return WaitForTheLink();
+    const UploadResult result = sink_->Upload(snippet);
+    if (result != UploadResult::kSent) Refund(snippet.bytes, reason);
+    if (result == UploadResult::kNoLink) return WaitForTheLink();
+    const int64_t frames = snippet.last - snippet.first + 1;
+    if (result == UploadResult::kLost) {  // it does not keep the others from going
+      Drop("damaged", frames, snippet.bytes, snippet.value);
+      sink_->Evict(snippet);
+      waiting_bytes_ -= snippet.bytes;
+      stored_.erase(stored_.begin() + static_cast<int64_t>(i));
+      continue;
     }
     ++report_.uploads;
-    const int64_t frames = snippet.last - snippet.first + 1;
     for (Tally* tally : {&report_.uploaded, &report_.uploaded_by_reason[reason]}) {
       tally->frames += frames;
       tally->bytes += snippet.bytes;
@@ -507,7 +531,7 @@ bool Selector::AskFor(int64_t id) {
 void Selector::Park() {
   EndClip({});
   Sync(true);
-  Spend(0, "features");  // writes down where driving ended
+  WriteDown();  // where driving ended
 }
 
 std::string Selector::WhyWaiting(const Snippet& snippet) const {

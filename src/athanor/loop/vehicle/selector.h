@@ -70,6 +70,12 @@ struct Snippet {
   std::string main_reason() const;
 };
 
+enum class UploadResult {
+  kSent,
+  kNoLink,  // nothing goes just now: it is tried again
+  kLost     // what was stored is damaged, or gone
+};
+
 // Does what is decided. Each may fail without harm: false.
 class SnippetSink {
  public:
@@ -84,9 +90,9 @@ class SnippetSink {
   virtual int64_t Trim(const Snippet& snippet, int64_t from, int64_t count) = 0;
   virtual int64_t FeatureBytes(const Snippet& snippet) = 0;
   virtual bool SendFeatures(const Snippet& snippet) = 0;
-  virtual bool Upload(const Snippet& snippet) = 0;
-  // Before bytes are sent, and after snippets are stored.
-  virtual void Write(const UplinkLedger& ledger) = 0;
+  virtual UploadResult Upload(const Snippet& snippet) = 0;
+  // Before bytes are sent, and after snippets are stored. What is not written down is not sent.
+  virtual bool Write(const UplinkLedger& ledger) = 0;
 };
 
 struct Tally {
@@ -100,7 +106,7 @@ struct SelectorReport {
   int64_t features_sent = 0, feature_bytes = 0;
   int64_t most_stored_bytes = 0, most_sent_in_a_day = 0;
   // "unremarkable" (no trigger), "below the price", "store full", "too large", "cannot be stored",
-  // "trimmed" (the rest of a snippet of which only the best fitted).
+  // "damaged" (in the store), "trimmed" (the rest of a snippet of which only the best fitted).
   std::map<std::string, Tally> dropped;
   std::map<std::string, Tally> seen_by_reason, uploaded_by_reason;  // what the cloud weighs by
 };
@@ -170,7 +176,11 @@ class Selector {
   void SendFeatures();
   void TrimToFit(Snippet* snippet);
   bool HasQuota(const Snippet& snippet) const;
-  void Spend(int64_t bytes, const std::string& reason);
+  bool WriteDown();
+  // False: it cannot be written down, and is not spent.
+  bool Spend(int64_t bytes, const std::string& reason);
+  void Refund(int64_t bytes, const std::string& reason);
+  void WaitForTheLink();
   void Drop(const std::string& why, int64_t frames, int64_t bytes, double value);
   void BeginDay();
 

@@ -51,15 +51,20 @@ class StrictSink : public SnippetSink {
     EXPECT_LE(sent, written);
     return true;
   }
-  bool Upload(const Snippet& snippet) override {
-    if (!is_online) return false;
+  UploadResult Upload(const Snippet& snippet) override {
+    if (!is_online) return UploadResult::kNoLink;
+    if (++tried % 7 == 0 && damages) return UploadResult::kLost;
     EXPECT_EQ(stored.erase(snippet.id), 1u);
     sent += snippet.bytes;
     EXPECT_LE(sent, written) << "bytes were sent before they were written down";
     uploads.push_back(snippet);
+    return UploadResult::kSent;
+  }
+  bool Write(const UplinkLedger& ledger) override {
+    if (!is_writable) return false;
+    written = ledger.sent_bytes;
     return true;
   }
-  void Write(const UplinkLedger& ledger) override { written = ledger.sent_bytes; }
 
   int64_t StoredBytes() const {
     int64_t sum = 0;
@@ -71,8 +76,8 @@ class StrictSink : public SnippetSink {
   std::map<int64_t, int64_t> stored;
   std::set<int64_t> frames;
   std::vector<Snippet> uploads;
-  int64_t sent = 0, written = 0, overhead = 0;
-  bool is_full = false, is_online = true;
+  int64_t sent = 0, written = 0, overhead = 0, tried = 0;
+  bool is_full = false, is_online = true, is_writable = true, damages = false;
 };
 
 TEST(TrustedClock, NeverRunsBackAndForgetsLongJumps) {
@@ -108,6 +113,7 @@ TEST(Selector, BudgetsAreNeverExceeded) {
     std::map<int64_t, int64_t> bytes;
     StrictSink sink(&bytes);
     sink.overhead = random.Below(50);
+    sink.damages = seed % 2 == 1;
     Selector selector(bundle, &sink);
     int64_t time_us = 1'700'000'000'000'000, recorded = 0, clip = 0;
     std::map<int64_t, int64_t> most_per_day, sent_per_day, of_a;
@@ -115,6 +121,7 @@ TEST(Selector, BudgetsAreNeverExceeded) {
       if (random.Below(300) == 0) change(), selector.SetBundle(bundle);
       if (random.Below(200) == 0) sink.is_online = !sink.is_online;
       if (random.Below(200) == 0) sink.is_full = !sink.is_full;
+      if (random.Below(200) == 0) sink.is_writable = !sink.is_writable;
       if (random.Below(400) == 0) time_us += kDay_us * (static_cast<int64_t>(random.Below(9)) - 4);
       if (random.Below(100) == 0) ++clip;
       time_us += random.Below(120'000'000);

@@ -7,6 +7,8 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
+#include "athanor/base/hash.h"
+#include "athanor/base/log.h"
 #include "athanor/datasets/paths.h"
 
 namespace athanor {
@@ -14,7 +16,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void CheckName(const std::string& name) {
+constexpr size_t kContentDigits = 8;
+
+}  // namespace
+
+void CheckMessageName(const std::string& name) {
   const bool is_good = !name.empty() && name.size() <= 96 && name.front() != '.' &&
                        std::all_of(name.begin(), name.end(), [](char c) {
                          return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
@@ -24,11 +30,10 @@ void CheckName(const std::string& name) {
                 "found \"", name, "\"");
 }
 
-}  // namespace
-
 void FolderTransport::Send(const std::string& kind, const std::string& name,
                            std::string_view bytes) {
-  CheckName(name);
+  CheckMessageName(kind);
+  CheckMessageName(name);
   WriteFile(out_ / kind / name, bytes);
 }
 
@@ -59,13 +64,16 @@ void FolderTransport::Receive(const Handler& handle) {
   if (first_error) throw *first_error;
 }
 
-// Jobs are called KIND/NAME/PART/PARTS.
+// Jobs are called KIND/NAME/PART/PARTS/CONTENT, the last a hash of all of it: what was sent in part
+// and then changed (a snippet that was trimmed) is another message.
 void QueueTransport::Send(const std::string& kind, const std::string& name,
                           std::string_view bytes) {
-  CheckName(name);
+  CheckMessageName(kind);
+  CheckMessageName(name);
   const size_t parts = std::max<size_t>(1, (bytes.size() + kPartBytes - 1) / kPartBytes);
+  const std::string content = HexDigits(HashBytes(bytes)).substr(0, kContentDigits);
   for (size_t i = 0; i < parts; ++i) {
-    out_->Publish(StrCat(kind, "/", name, "/", i, "/", parts),
+    out_->Publish(StrCat(kind, "/", name, "/", i, "/", parts, "/", content),
                   bytes.substr(i * kPartBytes, kPartBytes));
   }
 }
@@ -80,15 +88,17 @@ void QueueTransport::Receive(const Handler& handle) {
       begin = end + 1;
     }
     size_t part = 0, parts = 0;
-    if (words.size() == 4) {
+    if (words.size() == 5) {
       std::from_chars(words[2].data(), words[2].data() + words[2].size(), part);
       std::from_chars(words[3].data(), words[3].data() + words[3].size(), parts);
     }
     if (parts == 0 || part >= parts) {
-      in_->Nack(*job, "no message of a car or its cloud");
+      LogWarning(StrCat("transport: \"", job->id, "\" is no message of a car or its cloud"));
+      in_->Ack(*job);
       continue;
     }
-    Incoming& incoming = incoming_[words[0] + "/" + words[1]];
+    const std::string key = StrCat(words[0], "/", words[1], "/", words[4]);
+    Incoming& incoming = incoming_[key];
     incoming.parts = parts;
     incoming.jobs[part] = *job;
     if (incoming.jobs.size() < parts) {
@@ -102,10 +112,10 @@ void QueueTransport::Receive(const Handler& handle) {
       handle(words[0], words[1], bytes);
       for (const auto& [unused, waiting] : incoming.jobs) in_->Ack(waiting);
     } catch (const Error& handling) {
-      for (const auto& [unused, waiting] : incoming.jobs) in_->Nack(waiting, handling.what());
+      // Given back now, it would come at once, again and again, and soon be a dead letter.
       if (!first_error) first_error = handling;
     }
-    incoming_.erase(words[0] + "/" + words[1]);
+    incoming_.erase(key);
   }
   if (first_error) throw *first_error;
 }

@@ -11,8 +11,6 @@
 #include <filesystem>
 #include <functional>
 #include <map>
-#include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 
@@ -25,15 +23,15 @@ class Transport {
   using Handler =
       std::function<void(const std::string& kind, const std::string& name, std::string_view bytes)>;
   virtual ~Transport() = default;
-  // Throws Error; then nothing, or all of it, is there.
+  // Throws Error; then the other side sees nothing of it, until it is sent again.
   virtual void Send(const std::string& kind, const std::string& name, std::string_view bytes) = 0;
-  // Calls `handle` for each message that came since. One that throws, is given again next time; the
-  // rest goes on, and the first Error is thrown in the end.
+  // Calls `handle` for each message that came since. One that throws is not lost: it is given again
+  // another time. The rest goes on, and the first Error is thrown in the end.
   virtual void Receive(const Handler& handle) = 0;
 };
 
 // Files OUT/KIND/NAME and IN/KIND/NAME, written aside, flushed and renamed. `in` is read only: what
-// was handled is remembered while this lives.
+// was given is remembered while this lives, and given again when the file is another.
 class FolderTransport : public Transport {
  public:
   FolderTransport(const std::filesystem::path& out, const std::filesystem::path& in)
@@ -48,9 +46,12 @@ class FolderTransport : public Transport {
 
 // Two queues: on NATS JetStream (nats_queue.h), or in SQLite. A message is cut into jobs that fit
 // in what a broker takes; it is handled once all of them are here, and acknowledged after that.
+// What could not be handled (a full disk), or is not all here yet, comes again when its leases have
+// run out: the queues should give it kAttempts of them.
 class QueueTransport : public Transport {
  public:
   static constexpr size_t kPartBytes = 512 << 10;
+  static constexpr int kAttempts = 1000;
 
   // `out` and `in` must outlive it. `wait_s`: how long Receive waits for something to come.
   QueueTransport(WorkQueue* out, WorkQueue* in, double wait_s = 0.2)
@@ -66,7 +67,11 @@ class QueueTransport : public Transport {
   WorkQueue* out_;
   WorkQueue* in_;
   double wait_s_;
-  std::map<std::string, Incoming> incoming_;
+  std::map<std::string, Incoming> incoming_;  // by kind, name and content
 };
+
+// Throws Error unless it may name a message: letters, digits, '-', '_' and '.'. Kinds are names
+// too.
+void CheckMessageName(const std::string& name);
 
 }  // namespace athanor

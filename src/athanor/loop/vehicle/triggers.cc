@@ -199,8 +199,9 @@ void Triggers::LookAtPrototypes(const VehicleFrame& frame, std::vector<TriggerVa
       Guard("prototypes", [&] {
         for (size_t i = begin; i < std::min(all.size(), begin + kPrototypesAtOnce); ++i) {
           const VehiclePrototype& p = all[i];
-          ATHANOR_CHECK(p.vector.size() == frame.feature.size(), "prototype ", p.name,
-                        ": expected ", frame.feature.size(),
+          ATHANOR_CHECK(p.vector.size() == frame.feature.size() &&
+                            features_.mean().size() == frame.feature.size(),
+                        "prototype ", p.name, ": expected ", frame.feature.size(),
                         " numbers as the small model gives, found ", p.vector.size());
           const double cosine = Cosine(p.vector, frame.feature, features_.mean());
           if (!(cosine >= p.similarity)) continue;

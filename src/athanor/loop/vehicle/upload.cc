@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -19,6 +20,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kMagic = "ATHUPLD1";
+constexpr int64_t kMostFrames = 1'000'000;  // of a snippet
 
 template <typename T>
 void Append(std::string* bytes, T value) {
@@ -42,11 +44,14 @@ class UploadPayloads : public PayloadSource {
     const auto place = places_.find({reading.sensor, reading.time_us});
     ATHANOR_CHECK(place != places_.end(), path_.string(), ": there is no reading of ",
                   reading.time_us, " us");
-    const std::string bytes = ReadFile(path_);
     const auto [offset, length] = place->second;
-    ATHANOR_CHECK(static_cast<int64_t>(bytes.size()) >= offset + length, path_.string(),
-                  ": expected ", offset + length, " bytes or more, found ", bytes.size());
-    return bytes.substr(offset, length);
+    std::ifstream file(path_, std::ios::binary);
+    std::string bytes(static_cast<size_t>(length), '\0');
+    file.seekg(offset);
+    file.read(bytes.data(), length);
+    ATHANOR_CHECK(file.good(), path_.string(), ": expected ", length, " bytes from byte ", offset,
+                  ", found ", file.gcount());
+    return bytes;
   }
 
  private:
@@ -234,7 +239,7 @@ std::string EncodeFeatures(const FeatureRecord& record) {
                      {"seen", record.seen},
                      {"scale", most / 127},
                      {"feature", quantised}};
-  return json.dump() + "\n";
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 FeatureRecord DecodeFeatures(std::string_view bytes, std::string_view name) {
@@ -247,16 +252,22 @@ FeatureRecord DecodeFeatures(std::string_view bytes, std::string_view name) {
     json.at("end_us").get_to(record.end_us);
     json.at("bundle").get_to(record.bundle);
     json.at("number").get_to(record.snippet.id);
-    record.snippet.last = json.at("frames").get<int64_t>() - 1;
+    const auto frames = json.at("frames").get<int64_t>();
+    ATHANOR_CHECK(frames >= 1 && frames <= kMostFrames, "expected 1 to ", kMostFrames,
+                  " frames, found ", frames);
+    record.snippet.last = frames - 1;
     json.at("bytes").get_to(record.snippet.bytes);
     json.at("value").get_to(record.snippet.value);
     json.at("peak").get_to(record.snippet.peak);
+    ATHANOR_CHECK(record.snippet.peak >= 0 && record.snippet.peak < frames,
+                  "expected a peak of 0 to ", frames - 1, ", found ", record.snippet.peak);
     json.at("values").get_to(record.snippet.values);
     json.at("reasons").get_to(record.snippet.reasons);
     json.at("seen").get_to(record.seen);
     const auto scale = json.at("scale").get<float>();
     for (const Json& x : json.at("feature")) {
-      record.feature.push_back(scale * static_cast<float>(x.get<int>()));
+      ATHANOR_CHECK(x.is_number_integer(), "expected whole numbers in feature, found ", x.dump());
+      record.feature.push_back(scale * static_cast<float>(x.get<int64_t>()));
     }
   } catch (const std::exception& error) {
     throw Error(StrCat(name, ": expected the features of a snippet: ", error.what()));

@@ -19,6 +19,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr size_t kSeenBoxes = 12;
+constexpr size_t kLongestName = 40;  // it begins the names of messages
 
 // A frame on the road: of which log, which of its frames, and what the model saw.
 struct RoadFrame {
@@ -39,6 +40,9 @@ class Car : public SnippetSink {
         slot_(folder / "bundle", first),
         triggers_(slot_.bundle(), ClassNames()),
         selector_(slot_.bundle(), this) {
+    CheckMessageName(options.name);
+    ATHANOR_CHECK(options.name.size() <= kLongestName, "a car's name: expected up to ",
+                  kLongestName, " letters, found \"", options.name, "\"");
     MakeFolder(folder_ / "spool");
     Recover();
   }
@@ -46,10 +50,15 @@ class Car : public SnippetSink {
   VehicleReport Drive() {
     const int64_t skipped = selector_.ledger().next_frame;
     for (int l = 0; l < std::ssize(logs_.names()); ++l) {
-      log_ = logs_.Read(l);
+      try {
+        log_ = logs_.Read(l);
+      } catch (const Error& error) {
+        Warn(error.what());
+        continue;
+      }
       log_index_ = l;
       ++clip_;
-      MeasureFrames();
+      if (number_ + std::ssize(log_.frames) > skipped) MeasureFrames();
       for (int f = 0; f < std::ssize(log_.frames); ++f, ++number_) {
         if (number_ < skipped) continue;
         if (number_ % std::max(1, options_.listen_every) == 0) Listen();
@@ -128,32 +137,50 @@ class Car : public SnippetSink {
     const FeatureRecord& record = records_.at(snippet.id);
     return Send("features", record.id + ".json", EncodeFeatures(record));
   }
-  bool Upload(const Snippet& snippet) override {
+  UploadResult Upload(const Snippet& snippet) override {
     const FeatureRecord& record = records_.at(snippet.id);
+    const fs::path path = SpoolPath(record.id, ".clip");
     std::string bytes;
     try {
-      bytes = ReadFile(SpoolPath(record.id, ".clip"));
+      bytes = ReadFile(path);
+      DecodeUpload(bytes, path.string());
+    } catch (const Error& error) {
+      Warn(error.what());
+      return UploadResult::kLost;
+    }
+    if (!Send("clips", record.id + ".clip", bytes)) return UploadResult::kNoLink;
+    sent_.push_back(KeptOf(record, snippet));
+    RemoveSpooled(record.id);
+    records_.erase(snippet.id);
+    return UploadResult::kSent;
+  }
+  bool Write(const UplinkLedger& ledger) override {
+    try {
+      WriteFile(folder_ / "ledger.json", EncodeLedger(ledger));
+      return true;
     } catch (const Error& error) {
       Warn(error.what());
       return false;
     }
-    if (!Send("clips", record.id + ".clip", bytes)) return false;
-    sent_.push_back({record.id, record.log, record.begin_us, record.end_us, snippet});
-    RemoveSpooled(record.id);
-    records_.erase(snippet.id);
-    return true;
-  }
-  void Write(const UplinkLedger& ledger) override {
-    try {
-      WriteFile(folder_ / "ledger.json", EncodeLedger(ledger));
-    } catch (const Error& error) {
-      Warn(error.what());
-    }
   }
 
  private:
+  static constexpr const char* kAsked = ".asked";  // the cloud wants the pixels
+
   static std::vector<std::string> ClassNames() {
     return {kNuscenesClassNames.begin(), kNuscenesClassNames.end()};
+  }
+
+  // The record knows the snippet as it was stored, before it was trimmed.
+  static KeptSnippet KeptOf(const FeatureRecord& record, const Snippet& snippet) {
+    return {record.id,
+            record.log,
+            record.begin_us,
+            record.end_us,
+            record.snippet.peak - record.snippet.first,
+            record.seen,
+            snippet,
+            {}};
   }
 
   fs::path SpoolPath(const std::string& id, const char* extension) const {
@@ -161,8 +188,9 @@ class Car : public SnippetSink {
   }
   void RemoveSpooled(const std::string& id) {
     std::error_code error;
-    fs::remove(SpoolPath(id, ".json"), error);
-    fs::remove(SpoolPath(id, ".clip"), error);
+    for (const char* extension : {".json", ".clip", kAsked}) {
+      fs::remove(SpoolPath(id, extension), error);
+    }
   }
   // The same snippet has the same id after a kill.
   std::string IdOf(const Snippet& snippet) const {
@@ -201,11 +229,18 @@ class Car : public SnippetSink {
       }
       try {
         FeatureRecord record = DecodeFeatures(ReadFile(json), json.string());
+        // Killed before the ledger counted its frames: they are driven again.
+        ATHANOR_CHECK(record.snippet.id < ledger.next_frame, json.string(),
+                      ": expected a snippet from before frame ", ledger.next_frame, ", found ",
+                      record.snippet.id);
         record.snippet.bytes = static_cast<int64_t>(fs::file_size(path));
+        record.snippet.is_asked_for = IsFile(SpoolPath(record.id, kAsked));
         waiting.push_back(record.snippet);
         records_[record.snippet.id] = std::move(record);
       } catch (const Error& error) {
-        Warn(error.what());
+        // It must not stay, uncounted, in a store that has a limit.
+        Warn(StrCat(error.what(), "; it is dropped"));
+        RemoveSpooled(path.stem().string());
       }
     }
     selector_.Restore(ledger, std::move(waiting));
@@ -225,7 +260,9 @@ class Car : public SnippetSink {
               LogInfo(StrCat("bundle ", slot_.bundle().version, " taken"));
             } else if (kind == "request") {
               for (const auto& [number, record] : records_) {
-                if (record.id == name && selector_.AskFor(number)) return;
+                if (record.id != name || !selector_.AskFor(number)) continue;
+                WriteFile(SpoolPath(record.id, kAsked), "");  // it is said once
+                return;
               }
               LogInfo(StrCat(name, " is asked for and not here any more"));
             }
@@ -243,9 +280,13 @@ class Car : public SnippetSink {
       const LogReading& reading = log_.readings[i];
       if (frames[i] < 0 || !HasPayload(log_, reading)) continue;
       std::error_code error;
-      const auto size = static_cast<int64_t>(log_.payloads ? log_.payloads->Read(reading).size()
-                                                           : fs::file_size(reading.path, error));
-      if (!error) frame_bytes_[frames[i]] += size;
+      try {
+        const auto size = static_cast<int64_t>(log_.payloads ? log_.payloads->Read(reading).size()
+                                                             : fs::file_size(reading.path, error));
+        if (!error) frame_bytes_[frames[i]] += size;
+      } catch (const Error& damage) {
+        Warn(damage.what());
+      }
     }
   }
 
@@ -283,6 +324,10 @@ class Car : public SnippetSink {
                                box.size_m.allFinite() && std::isfinite(box.yaw_rad);
         ATHANOR_CHECK(is_finite, "log ", log_.name, ", frame ", f,
                       ": expected finite boxes of the small model, found NaN");
+      }
+      for (const float x : sight.feature) {
+        ATHANOR_CHECK(std::isfinite(x), "log ", log_.name, ", frame ", f,
+                      ": expected a finite feature of the small model, found ", x);
       }
       frame.boxes = std::move(sight.boxes);
       frame.feature = std::move(sight.feature);
@@ -323,6 +368,8 @@ class Car : public SnippetSink {
       tally.frames += snippet.last - snippet.first + 1;
       tally.bytes += snippet.bytes;
       tally.value += snippet.value;
+      report.spooled.push_back(KeptOf(records_.at(snippet.id), snippet));
+      report.spooled.back().waits_for = selector_.WhyWaiting(snippet);
     }
     const FrameTimer& timer = triggers_.timer();
     report.stages = timer.stages();
@@ -354,7 +401,7 @@ class Car : public SnippetSink {
   std::map<int64_t, FeatureRecord> records_;  // of snippets in the spool
   std::string bytes_;                         // of the snippet that was measured last
   int64_t begin_us_ = 0, end_us_ = 0;
-  std::vector<SentSnippet> sent_;
+  std::vector<KeptSnippet> sent_;
   int64_t faults_ = 0;
 };
 
@@ -406,7 +453,7 @@ std::string EncodeReport(const VehicleReport& report) {
                               {"total_ms", stage.total_ms}});
   }
   json["sent"] = Json::array();
-  for (const SentSnippet& sent : report.sent) {
+  for (const KeptSnippet& sent : report.sent) {
     json["sent"].push_back({{"id", sent.id},
                             {"log", sent.log},
                             {"begin_us", sent.begin_us},
@@ -415,7 +462,7 @@ std::string EncodeReport(const VehicleReport& report) {
                             {"value", sent.snippet.value},
                             {"reasons", sent.snippet.reasons}});
   }
-  return json.dump(1) + "\n";
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace athanor

@@ -4,7 +4,7 @@
 // Folder of the car:
 //   bundle        what the cloud said last
 //   ledger.json   what was recorded and sent, written before anything is sent
-//   spool/        snippets that wait for upload: ID.clip, ID.json
+//   spool/        snippets that wait for upload: ID.clip, ID.json, and ID.asked when wanted
 //   report.json   counts of what was kept and dropped, and why
 // After a kill the same call goes on: what was spooled is there, what was sent counts.
 #pragma once
@@ -25,17 +25,20 @@
 namespace athanor {
 
 struct VehicleOptions {
-  std::string name = "car";
-  int listen_every = 20;  // frames between looks for what the cloud says
+  std::string name = "car";  // letters, digits, '-', '_' and '.', up to 40
+  int listen_every = 20;     // frames between looks for what the cloud says
   // Called after each frame.
   std::function<void(int64_t frames, const Selector& selector)> progress;
 };
 
-struct SentSnippet {
+struct KeptSnippet {
   std::string id;
   std::string log;
   int64_t begin_us = 0, end_us = 0;
+  int64_t peak = 0;               // the frame of most value, counted from that of begin_us
+  std::vector<std::string> seen;  // what the small model saw in it
   Snippet snippet;
+  std::string waits_for;  // of what is still here: Selector::WhyWaiting
 };
 
 struct VehicleReport {
@@ -47,7 +50,7 @@ struct VehicleReport {
   int64_t bundle = 0;  // version in the end
   int64_t clock_jumps = 0;
   int64_t faults = 0;  // frames that the model could not see, messages that were damaged, ...
-  std::vector<SentSnippet> sent;
+  std::vector<KeptSnippet> sent, spooled;  // what went, and what is still here
 };
 
 // Drives all logs of a data set one after another. `transport` may be null: then nothing is sent.

@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <utility>
 
 #include "athanor/base/files.h"
 #include "athanor/base/random.h"
@@ -260,8 +262,155 @@ TEST(Vehicle, WhatCouldNotBeSentIsSentLater) {
   EXPECT_THAT(ListFiles(folder / "car" / "spool"), IsEmpty());
 }
 
+// Sends nothing, hears what it is told to.
+class OneWay : public Transport {
+ public:
+  void Send(const std::string& kind, const std::string& name, std::string_view) override {
+    ATHANOR_CHECK(works, name, ": no link");
+    EXPECT_TRUE(sent.insert(kind + "/" + name).second) << name << " was sent twice";
+  }
+  void Receive(const Handler& handle) override {
+    for (const auto& [kind, name] : std::exchange(messages, {})) handle(kind, name, "");
+  }
+  bool works = true;
+  std::set<std::string> sent;
+  std::vector<std::pair<std::string, std::string>> messages;
+};
+
+struct Killed {};
+
+// Drives until a frame, and is gone: nothing is tidied up.
+void DriveAndDie(const LogDataset& logs, SmallModel* model, const VehicleBundle& bundle,
+                 Transport* transport, const fs::path& car, int64_t frames) {
+  VehicleOptions options;
+  options.progress = [&](int64_t driven, const Selector&) {
+    if (driven == frames) throw Killed();
+  };
+  EXPECT_THROW(DriveLogs(logs, model, bundle, transport, car, options), Killed);
+}
+
+TEST(Vehicle, AfterAKillNothingIsKeptTwice) {
+  for (const bool before_the_ledger : {false, true}) {
+    const fs::path folder = TestFolder("killed");
+    const auto logs = OpenLogs(WriteTestTown(folder / "town", 20));
+    FakeModel model;
+    OneWay transport;
+    VehicleBundle bundle = DogBundle(1);
+    bundle.budgets.share = 0;  // nothing goes yet, not even features
+    DriveAndDie(*logs, &model, bundle, &transport, folder / "car", 15);
+    EXPECT_EQ(ListFiles(folder / "car" / "spool", {".clip"}).size(), 1u);
+    if (before_the_ledger) fs::remove(folder / "car" / "ledger.json");
+    bundle.budgets.share = 1;
+    const VehicleReport report = DriveLogs(*logs, &model, bundle, &transport, folder / "car");
+    EXPECT_EQ(report.sent.size(), 2u);
+    EXPECT_EQ(report.selection.recorded.frames, before_the_ledger ? 40 : 26);
+    EXPECT_EQ(report.faults, before_the_ledger ? 1 : 0);  // says that its frames are driven again
+    EXPECT_EQ(transport.sent.size(), 4u);                 // features and pixels of each
+    EXPECT_THAT(ListFiles(folder / "car" / "spool"), IsEmpty());
+  }
+}
+
+TEST(Vehicle, WhatIsDamagedInTheStoreKeepsNothingElseBack) {
+  const fs::path folder = TestFolder("store");
+  const auto logs = OpenLogs(WriteTestTown(folder / "town", 20));
+  FakeModel model;
+  OneWay transport;
+  transport.works = false;
+  DriveLogs(*logs, &model, DogBundle(1), &transport, folder / "car");
+  const auto clips = ListFiles(folder / "car" / "spool", {".clip"});
+  ASSERT_EQ(clips.size(), 2u);
+  for (const fs::path& clip : clips) {
+    // One of them, then also the other: whichever is worth more.
+    std::string bytes = ReadFile(clip);
+    bytes[bytes.size() / 2] ^= 1;
+    fs::copy(folder / "car", folder / clip.stem(), fs::copy_options::recursive);
+    WriteFile(folder / clip.stem() / "spool" / clip.filename(), bytes);
+    OneWay again;
+    const VehicleReport report =
+        DriveLogs(*logs, &model, DogBundle(1), &again, folder / clip.stem());
+    ASSERT_EQ(report.sent.size(), 1u);
+    EXPECT_NE(report.sent[0].id, clip.stem().string());
+    EXPECT_EQ(report.selection.dropped.at("damaged").frames, 3);
+    EXPECT_THAT(ListFiles(folder / clip.stem() / "spool"), IsEmpty());
+  }
+}
+
+TEST(Vehicle, WhatWasAskedForIsNotForgotten) {
+  const fs::path folder = TestFolder("asked");
+  const auto logs = OpenLogs(WriteTestTown(folder / "town", 20));
+  FakeModel model;
+  VehicleBundle bundle = DogBundle(1);
+  bundle.pixels_on_demand = true;
+  OneWay transport;
+  DriveLogs(*logs, &model, bundle, &transport, folder / "car");
+  const std::string id = ListFiles(folder / "car" / "spool", {".clip"}).at(1).stem().string();
+  transport.messages = {{"request", id}};
+  transport.works = false;
+  EXPECT_THAT(DriveLogs(*logs, &model, bundle, &transport, folder / "car").sent, IsEmpty());
+  OneWay later;
+  const VehicleReport report = DriveLogs(*logs, &model, bundle, &later, folder / "car");
+  ASSERT_EQ(report.sent.size(), 1u);
+  EXPECT_EQ(report.sent[0].id, id);
+}
+
+TEST(Vehicle, WhatCannotBeWrittenDownIsNotSent) {
+  const fs::path folder = TestFolder("unwritten");
+  const auto logs = OpenLogs(WriteTestTown(folder / "town", 20));
+  FakeModel model;
+  OneWay transport;
+  WriteFile(folder / "car" / "ledger.json" / "in the way", "");
+  const VehicleReport report = DriveLogs(*logs, &model, DogBundle(1), &transport, folder / "car");
+  EXPECT_THAT(transport.sent, IsEmpty());
+  EXPECT_GT(report.faults, 0);
+  EXPECT_EQ(report.waiting.at("no bytes left").frames, 6);
+}
+
+TEST(Vehicle, DamagedLogsAndFeaturesThatAreNoNumbersCostOnlyThemselves) {
+  const fs::path folder = TestFolder("torn log");
+  class OneTorn : public LogDataset {
+   public:
+    explicit OneTorn(std::unique_ptr<LogDataset> logs) : logs_(std::move(logs)) {}
+    const std::string& format() const override { return logs_->format(); }
+    const std::vector<std::string>& names() const override { return logs_->names(); }
+    Log Read(int index) const override {
+      ATHANOR_CHECK(index == 1, "log 0: byte 5: damaged");
+      return logs_->Read(index);
+    }
+
+   private:
+    std::unique_ptr<LogDataset> logs_;
+  };
+  class Dizzy : public FakeModel {
+   public:
+    SmallModelSight Look(const Log& log, int frame) override {
+      SmallModelSight sight = FakeModel::Look(log, frame);
+      if (frame == 5) sight.feature[2] = std::numeric_limits<float>::infinity();
+      return sight;
+    }
+  };
+  const OneTorn logs(OpenLogs(WriteTestTown(folder / "town", 20)));
+  Dizzy model;
+  OneWay transport;
+  const VehicleReport report = DriveLogs(logs, &model, DogBundle(1), &transport, folder / "car");
+  EXPECT_EQ(report.faults, 2);
+  EXPECT_EQ(report.sent.size(), 1u);
+  EXPECT_EQ(report.selection.recorded.frames, 20);
+  VehicleOptions options;
+  options.name = "a/b";
+  EXPECT_THAT(ErrorOf([&] {
+                DriveLogs(logs, &model, DogBundle(1), &transport, folder / "other", options);
+              }),
+              HasSubstr("found \"a/b\""));
+  EXPECT_THAT(ErrorOf([&] { FolderTransport(folder / "a", folder / "b").Send("..", "x", ""); }),
+              HasSubstr("found \"..\""));
+}
+
+// Leases so short that what could not be handled comes again while the test waits.
+WorkQueueOptions ShortLeases() { return {1.5, QueueTransport::kAttempts}; }
+
 void ExchangeOver(const std::string& up, const std::string& down) {
-  const auto queue_up = OpenTestQueue(up, {}), queue_down = OpenTestQueue(down, {});
+  const auto queue_up = OpenTestQueue(up, ShortLeases());
+  const auto queue_down = OpenTestQueue(down, ShortLeases());
   QueueTransport car(queue_up.get(), queue_down.get()), cloud(queue_down.get(), queue_up.get());
   std::string big(3 * QueueTransport::kPartBytes + 17, 'x');
   for (size_t i = 0; i < big.size(); ++i) big[i] = static_cast<char>(i * 31 % 251);
@@ -282,7 +431,7 @@ void ExchangeOver(const std::string& up, const std::string& down) {
                 });
               }),
               HasSubstr("disk full"));
-  cloud.Receive(take);
+  for (int i = 0; i < 300 && got.size() < 2; ++i) cloud.Receive(take);
   EXPECT_EQ(got.size(), 2u);
   EXPECT_TRUE(got["clips/a.clip"] == big);
   cloud.Send("bundle", "3", "three");
@@ -296,6 +445,52 @@ TEST(QueueTransport, CarriesFilesInParts) {
   const fs::path folder = TestFolder("queue");
   ExchangeOver("sqlite:" + (folder / "up.sqlite").string(),
                "sqlite:" + (folder / "down.sqlite").string());
+}
+
+// A disk that is full for longer than a queue has patience with its workers by default.
+TEST(QueueTransport, WhatCannotBeTakenIsNeverGivenUp) {
+  const fs::path folder = TestFolder("patience");
+  SqliteQueue up(folder / "up.sqlite", {0.05, QueueTransport::kAttempts});
+  SqliteQueue down(folder / "down.sqlite");
+  QueueTransport car(&up, &down), cloud(&down, &up, 0.1);
+  car.Send("clips", "a.clip", "pixels");
+  int failures = 0;
+  std::string got;
+  for (int i = 0; i < 600 && got.empty(); ++i) {
+    ErrorOf([&] {
+      cloud.Receive([&](const auto&, const auto&, std::string_view bytes) {
+        ATHANOR_CHECK(++failures > 12, "disk full");
+        got = bytes;
+      });
+    });
+  }
+  EXPECT_EQ(got, "pixels");
+  EXPECT_THAT(up.DeadJobs(), IsEmpty());
+}
+
+// Cut short after its first part, then trimmed: the parts of two contents never mix.
+TEST(QueueTransport, WhatChangedBetweenTwoAttemptsIsAnotherMessage) {
+  class Breaking : public SqliteQueue {
+   public:
+    using SqliteQueue::SqliteQueue;
+    bool Publish(const std::string& id, std::string_view bytes) override {
+      ATHANOR_CHECK(--left >= 0, "the link breaks");
+      return SqliteQueue::Publish(id, bytes);
+    }
+    int left = 1;
+  };
+  const fs::path folder = TestFolder("changed");
+  Breaking up(folder / "up.sqlite", WorkQueueOptions{5, QueueTransport::kAttempts});
+  SqliteQueue down(folder / "down.sqlite");
+  QueueTransport car(&up, &down), cloud(&down, &up);
+  const std::string first(2 * QueueTransport::kPartBytes, 'a');
+  const std::string second(2 * QueueTransport::kPartBytes - 7, 'b');
+  EXPECT_THAT(ErrorOf([&] { car.Send("clips", "a.clip", first); }), HasSubstr("breaks"));
+  up.left = 100;
+  car.Send("clips", "a.clip", second);
+  std::string got;
+  cloud.Receive([&](const auto&, const auto&, std::string_view bytes) { got = bytes; });
+  EXPECT_TRUE(got == second);
 }
 
 #ifdef ATHANOR_WITH_NATS
