@@ -28,6 +28,10 @@ namespace fs = std::filesystem;
 using Words = std::vector<std::string>;
 
 struct Stopped {};
+// Nothing came in, or nothing is worth labelling: the round ends.
+struct NothingNew {
+  std::string what;
+};
 
 bool IsSimulated(const std::string& logs) { return logs.ends_with(".toml"); }
 
@@ -112,7 +116,15 @@ class Loop {
     Begin();
     for (int r = 1; r <= options_.rounds; ++r) {
       if (std::ssize(state_.rounds) <= r) state_.rounds.emplace_back();
-      DoRound(r);
+      round_ = r;
+      if (Record().Has("promote")) continue;
+      try {
+        DoRound(r);
+      } catch (const NothingNew& nothing) {
+        Record().decision = nothing.what;
+        Record().stages.push_back({"promote", 0});
+        WriteLoopState(folder_, state_);
+      }
     }
   }
 
@@ -137,7 +149,6 @@ class Loop {
   }
 
   void DoRound(int r) {
-    round_ = r;
     const fs::path here = RoundFolder(), lake = folder_ / "lake", table = folder_ / "table";
     const std::string logs = LoopLogs(folder_, options_, r).string();
     const std::string deployed = state_.Deployed(r);
@@ -156,9 +167,11 @@ class Loop {
       });
     }
     Stage("ingest", {}, [&] {
-      Run({"lake", "ingest", has_car ? (here / "car" / "cloud").string() : logs, "-o",
-           lake.string(), "--settle", "0"});
+      const fs::path sent = here / "car" / "cloud";
+      if (has_car && !fs::exists(sent / "clips")) return;
+      Run({"lake", "ingest", has_car ? sent.string() : logs, "-o", lake.string(), "--settle", "0"});
     });
+    if (!fs::exists(lake)) throw NothingNew{"nothing came in"};
     Stage("infer", {}, [&] {
       Words words = {"infer",     lake.string(),
                      "--model",   "small=" + deployed,
@@ -175,10 +188,8 @@ class Loop {
           [&] { Mine(here, lake, table); });
     Stage("label", {here / "labels", here / "data"}, [&] { Label(here, lake, table); });
     Stage("train", {}, [&] {
-      Words words = {"detect", "train", HomeLogs()};
-      for (int k = 1; k <= r; ++k) {
-        words.push_back((LoopRoundFolder(folder_, k) / "data").string());
-      }
+      Words words = {"detect", "train"};
+      for (const std::string& logs : LearnedLogs()) words.push_back(logs);
       const fs::path out = here / "train";
       for (const std::string& word :
            Words{"--preset", options_.preset, "--start-from", deployed, "--steps",
@@ -232,18 +243,22 @@ class Loop {
       Run({"mine", "similar", lake.string(), "--text", options_.words, "--features", table.string(),
            "--model", "large", "--count", count, "--window", Text(options_.window_s), "-o",
            (here / "similar").string()});
-      for (const std::string& word : Words{"--hits", (here / "undigested" / "hits.json").string(),
+      for (const std::string& word : Words{"--digest", (folder_ / "digest.sqlite").string(),
+                                           "--hits", (here / "undigested" / "hits.json").string(),
                                            (here / "similar" / "hits.json").string()}) {
         select.push_back(word);
       }
     }
-    if (round_ > 1) select.emplace_back("--labelled");
+    Words labelled;
     for (int k = 1; k < round_; ++k) {
-      select.push_back((LoopRoundFolder(folder_, k) / "batch" / "hits.json").string());
+      const fs::path hits = LoopRoundFolder(folder_, k) / "batch" / "hits.json";
+      if (fs::exists(hits)) labelled.push_back(hits.string());
     }
+    if (!labelled.empty()) select.emplace_back("--labelled");
+    select.insert(select.end(), labelled.begin(), labelled.end());
     Run(select);
     const MinedHits batch = ReadMinedHits(here / "batch" / "hits.json");
-    ATHANOR_CHECK(!batch.hits.empty(), "nothing was found that is worth labelling");
+    if (batch.hits.empty()) throw NothingNew{"nothing new is worth labelling"};
     CountRare(batch, lake);
   }
 
@@ -358,10 +373,8 @@ class Loop {
         added.model.hyper = {{"steps", std::to_string(options_.steps)},
                              {"rate", Text(options_.rate)}};
         added.manifest = RoundFolder() / "data.txt";
-        std::string manifest = HomeLogs() + "\n";
-        for (int k = 1; k <= round_; ++k) {
-          manifest += (LoopRoundFolder(folder_, k) / "data").string() + "\n";
-        }
+        std::string manifest;
+        for (const std::string& logs : LearnedLogs()) manifest += logs + "\n";
         WriteFile(added.manifest, manifest);
       }
       registry.Add(added);
@@ -408,8 +421,15 @@ class Loop {
 
   LoopRoundRecord& Record() { return state_.rounds[round_]; }
   fs::path RoundFolder() const { return LoopRoundFolder(folder_, round_); }
-  std::string HomeLogs() const {
-    return IsSimulated(options_.home) ? (folder_ / "world" / "home").string() : options_.home;
+  // What a round's model learns from: home, and every batch so far.
+  Words LearnedLogs() const {
+    Words logs = {IsSimulated(options_.home) ? (folder_ / "world" / "home").string()
+                                             : options_.home};
+    for (int k = 1; k <= round_; ++k) {
+      const fs::path data = LoopRoundFolder(folder_, k) / "data";
+      if (fs::exists(data)) logs.push_back(data.string());
+    }
+    return logs;
   }
 
   const fs::path folder_;

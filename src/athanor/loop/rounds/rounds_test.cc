@@ -47,6 +47,7 @@ case $command in
   "lake ingest") mkdir -p "$out"; rm -rf "$out/v1.0-mini" "$out/maps" "$out/samples"; cp -r "$3"/* "$out" ;;
   "mine undigested" | "mine similar" | "mine rule") mkdir -p "$out"; echo '{}' > "$out/hits.json" ;;
   "mine select") mkdir -p "$out"; cp "$here/hits.json" "$out" ;;
+  "vehicle run") if [ ! -e "$here/quiet" ]; then mkdir -p "$out/cloud/clips"; cp -r "$3"/* "$out/cloud"; fi ;;
   "label auto" | "label import") mkdir -p "$out"; echo labels > "$out/abc.labels" ;;
   "label export") for word; do last=$word; done; mkdir -p "$last" ;;
   "detect train") mkdir -p "$out"; echo "$out" > "$out/detector.safetensors" ;;
@@ -155,6 +156,24 @@ TEST_F(LoopTest, WhatIsNoBetterIsKeptBack) {
   EXPECT_FALSE(state.rounds[1].is_promoted);
   EXPECT_EQ(state.rounds[1].decision, "kept back: no better");
   EXPECT_EQ(state.Deployed(3), fs::absolute(run_.small));
+}
+
+TEST_F(LoopTest, ACarDecidesWhatComesInAndMaySendNothing) {
+  const fs::path loop = folder_ / "loop";
+  options_.upload = "10%";
+  WriteFile(folder_ / "quiet", "");
+  options_.rounds = 1;
+  EXPECT_TRUE(RunLoop(loop, options_, run_));
+  EXPECT_THAT(Seen(), ElementsAre("detect eval", "vehicle run"));
+  EXPECT_EQ(ReadLoopState(loop).rounds[1].decision, "nothing came in");
+  EXPECT_THAT(MakeLoopReport(loop), HasSubstr("nothing came in"));
+  fs::remove(folder_ / "quiet");
+  options_.rounds = 2;
+  EXPECT_TRUE(RunLoop(loop, options_, run_));
+  const LoopState state = ReadLoopState(loop);
+  EXPECT_TRUE(state.rounds[2].is_promoted);
+  EXPECT_EQ(state.Deployed(2), fs::absolute(run_.small));
+  EXPECT_EQ(Seen()[1], "lake ingest");
 }
 
 TEST_F(LoopTest, AFailedCommandIsOneLineAndDoneAgain) {
