@@ -66,6 +66,7 @@ CommandAction SetUpVehicleRun(CLI::App& app);
 CommandAction SetUpVehicleBundle(CLI::App& app);
 CommandAction SetUpVehicleReceive(CLI::App& app);
 CommandAction SetUpLabelAuto(CLI::App& app);
+CommandAction SetUpLabelWords(CLI::App& app);
 CommandAction SetUpLabelAudit(CLI::App& app);
 CommandAction SetUpLabelQueue(CLI::App& app);
 CommandAction SetUpLabelImport(CLI::App& app);

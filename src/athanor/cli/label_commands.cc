@@ -169,6 +169,7 @@ CommandAction SetUpLabelAudit(CLI::App& app) {
     fs::path version, truth, out;
     std::string split, held_out;
     double precision = 0.9, confidence = 0.95;
+    AuditScope scope;
   };
   auto arguments = std::make_shared<Arguments>();
   AddPath(app, "VERSION", &arguments->version, kVersionHelp)->required();
@@ -187,6 +188,14 @@ CommandAction SetUpLabelAudit(CLI::App& app) {
                  "how sure the bound of each class is to hold (default: 0.95)")
       ->check(CLI::Range(0.5, 0.9999).description(""))
       ->type_name("X");
+  app.add_option("--range", arguments->scope.range_m,
+                 "labels and true boxes count that are nearer to the car, metres (default: all)")
+      ->check(CLI::PositiveNumber.description(""))
+      ->type_name("X");
+  app.add_option("--least-points", arguments->scope.least_points,
+                 "true boxes with fewer LiDAR points need no label (default: 0)")
+      ->check(CLI::Range(0, 1000000).description(""))
+      ->type_name("N");
   AddPath(app, "-o,--out", &arguments->out,
           "folder of the audited version (default: that of the version)");
   return [arguments] {
@@ -194,38 +203,43 @@ CommandAction SetUpLabelAudit(CLI::App& app) {
     const fs::path path = FindVersion(a.version);
     const LabelSet labels = ReadLabels(path);
     const Logs audited = LogsOfSplit(a.truth, a.split);
-    const LabelAudit audit = AuditLabels(labels, Pointers(audited), a.precision, a.confidence);
-    std::vector<std::vector<std::string>> rows = {{"class", "labels", "true boxes", "threshold",
-                                                   "accepted", "right", "precision", "at least"}};
+    const LabelAudit audit =
+        AuditLabels(labels, Pointers(audited), a.precision, a.confidence, a.scope);
+    std::vector<std::vector<std::string>> rows = {{"class", "labels", "precision", "true boxes",
+                                                   "recall", "threshold", "accepted", "right",
+                                                   "precision", "at least"}};
     for (int k = 0; k < kNuscenesAllClasses; ++k) {
       const ClassThreshold& of_class = audit.thresholds[k];
       if (of_class.audited == 0 && audit.truths[k] == 0) continue;
       const bool is_reached = of_class.threshold <= 1;
-      rows.push_back(
-          {std::string(kNuscenesClassNames[k]), Grouped(of_class.audited), Grouped(audit.truths[k]),
-           is_reached ? Fixed(of_class.threshold, 3) : "people", Grouped(of_class.accepted),
-           Grouped(of_class.right), Share(of_class.right, of_class.accepted),
-           is_reached ? Fixed(of_class.lower_bound, 3) : "-"});
+      rows.push_back({std::string(kNuscenesClassNames[k]), Grouped(of_class.audited),
+                      Share(audit.right[k], of_class.audited), Grouped(audit.truths[k]),
+                      Share(audit.found[k], audit.truths[k]),
+                      is_reached ? Fixed(of_class.threshold, 3) : "people",
+                      Grouped(of_class.accepted), Grouped(of_class.right),
+                      Share(of_class.right, of_class.accepted),
+                      is_reached ? Fixed(of_class.lower_bound, 3) : "-"});
     }
     std::cout << Table(rows) << "\n";
     const LabelSet accepted = AcceptLabels(labels, path.stem().string(), audit.thresholds);
     if (!a.held_out.empty()) {
       const Logs held_out = LogsOfSplit(a.truth, a.held_out);
-      const LabelScore score = ScoreLabels(accepted, Pointers(held_out));
+      const LabelScore score = ScoreLabels(accepted, Pointers(held_out), a.scope);
       rows = {{"held out", "accepted", "right", "precision", "true boxes", "recall"}};
       LabelScore sum;
       for (int k = 0; k < kNuscenesAllClasses; ++k) {
         sum.accepted[0] += score.accepted[k];
         sum.right[0] += score.right[k];
         sum.truths[0] += score.truths[k];
+        sum.found[0] += score.found[k];
         if (score.accepted[k] == 0 && score.truths[k] == 0) continue;
         rows.push_back({std::string(kNuscenesClassNames[k]), Grouped(score.accepted[k]),
                         Grouped(score.right[k]), Share(score.right[k], score.accepted[k]),
-                        Grouped(score.truths[k]), Share(score.right[k], score.truths[k])});
+                        Grouped(score.truths[k]), Share(score.found[k], score.truths[k])});
       }
       rows.push_back({"all", Grouped(sum.accepted[0]), Grouped(sum.right[0]),
                       Share(sum.right[0], sum.accepted[0]), Grouped(sum.truths[0]),
-                      Share(sum.right[0], sum.truths[0])});
+                      Share(sum.found[0], sum.truths[0])});
       std::cout << Table(rows) << "\n";
     }
     const fs::path out = a.out.empty() ? path.parent_path() : a.out;

@@ -218,5 +218,32 @@ TEST(SlowLoopCommandsTest, ALoopIsKilledAndGoesOn) {
   EXPECT_THAT(LastLine(outcomes[3].err), HasSubstr("home.toml"));
 }
 
+// With the teacher that comes with the program; what it finds is measured in docs/labels.md.
+TEST(LabelCommandsTest, WordsMakeAVersionThatCanBeAudited) {
+  const fs::path folder = TestFolder("label words");
+  const std::string town = WriteTestTown(folder / "town").string();
+  const std::string labels = (folder / "labels").string();
+  const Outcome made = Execute({"label", "words", town, "--text", "car", "--text", "puppy=animal",
+                                "-o", labels, "--boxes", "1", "--threshold", "0"});
+  ASSERT_EQ(made.status, 0) << made.err;
+  EXPECT_THAT(made.out, HasSubstr("frames     6"));
+  const std::string version =
+      labels + "/" + made.out.substr(made.out.find(".labels") - 64, 64);  // its id
+  const std::string head = ReadFile(version + ".labels");
+  EXPECT_THAT(head, AllOf(HasSubstr("\"kind\":\"words\""), HasSubstr("'car' is car, against"),
+                          HasSubstr("is animal, against"), HasSubstr("threshold 0,")));
+  const Outcome audit =
+      Execute({"label", "audit", version, "--truth", town, "--range", "40", "--least-points", "1"});
+  EXPECT_EQ(audit.status, 0) << audit.err;
+  EXPECT_THAT(audit.out, HasSubstr("recall"));
+  const Outcome no_clip =
+      Execute({"label", "words", town, "--text", "car", "--clip", "nowhere", "-o", labels});
+  EXPECT_THAT(no_clip.err, HasSubstr("no log is called 'nowhere'"));
+  const Outcome no_class = Execute({"label", "words", town, "--text", "car=ship", "-o", labels});
+  EXPECT_THAT(no_class.err, HasSubstr("there is no class \"ship\""));
+  const Outcome no_word = Execute({"label", "words", town, "--text", "sky", "-o", labels});
+  EXPECT_THAT(no_word.err, HasSubstr("fits no class of labels"));
+}
+
 }  // namespace
 }  // namespace athanor

@@ -93,6 +93,8 @@ const Command kCommands[] = {
      SetUpMinePurity},
     {"label", "auto", "Label logs by a large model, tracked through past and future",
      SetUpLabelAuto},
+    {"label", "words", "Label what nobody has labelled, by words, through Gaussian scenes",
+     SetUpLabelWords},
     {"label", "audit", "Find how sure labels have to be to be as precise as asked for",
      SetUpLabelAudit},
     {"label", "queue", "Write what people should look at first", SetUpLabelQueue},

@@ -28,8 +28,9 @@ std::string Clean(std::string_view text) {
   return clean;
 }
 
-// lexnames(5WN): the most general nouns ("animal"), animals, artifacts, persons.
-const std::set<int> kThings = {3, 5, 6, 18};
+// lexnames(5WN): the most general nouns ("animal"), animals, artifacts, persons, plants (a tree is
+// no person, though people are called so).
+const std::set<int> kThings = {3, 5, 6, 18, 20};
 
 std::optional<WordNet::Synset> ThingOf(const std::string& noun, const WordNet& wordnet) {
   std::vector<int64_t> senses = wordnet.Senses(noun);

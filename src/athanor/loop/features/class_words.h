@@ -16,8 +16,8 @@ namespace athanor {
 //                was asked for
 //   1 / (1 + n)  what was asked for is a kind of it, n steps up (ten at most)
 //   0            else
-// Of a noun of several senses, the most frequent one that is an animal, a person or an artifact.
-// `wordnet` may be null: then only names fit.
+// Of a noun of several senses, the most frequent one that is an animal, a person, an artifact or a
+// plant. `wordnet` may be null: then only names fit.
 std::vector<double> FitClasses(std::string_view words, std::span<const std::string> classes,
                                const WordNet* wordnet);
 

@@ -25,6 +25,8 @@ TEST(ClassWords, KindsByWordNet) {
   EXPECT_THAT(FitClasses("the vehicle", kClasses, wordnet), ElementsAre(1, 1, 0, 0, 0));
   EXPECT_THAT(FitClasses("ambulance", kClasses, wordnet), ElementsAre(Gt(0.2), 0, 0, 0, 0));
   EXPECT_THAT(FitClasses("xyzzy", kClasses, wordnet), ElementsAre(0, 0, 0, 0, 0));
+  // People are called so, too.
+  EXPECT_THAT(FitClasses("tree", kClasses, wordnet), ElementsAre(0, 0, 0, 0, 0));
 }
 
 }  // namespace

@@ -114,11 +114,46 @@ int64_t ForEachWithTruth(const LabelSet& labels, const std::vector<const Log*>& 
       const auto found = by_frame.find(sample.token);
       if (found == by_frame.end()) continue;
       ++count;
-      function(*found->second, sample.boxes);
+      function(*found->second, sample);
     }
   }
   ATHANOR_CHECK(count > 0, "labels and truth: expected frames that both have, found none");
   return count;
+}
+
+// Labels of a frame beside its true boxes.
+struct Compared {
+  std::vector<NuscenesBox> boxes;  // of the labels that count
+  std::vector<uint8_t> is_right;   // of each
+  std::array<int64_t, kNuscenesAllClasses> truths = {}, found = {};
+};
+template <typename Takes>
+Compared CompareToTruth(const FrameLabels& frame, const NuscenesSample& sample,
+                        const AuditScope& scope, const Takes& takes) {
+  const auto is_near = [&](const NuscenesBox& box) {
+    return (box.translation_m.head<2>() - sample.ego_xy_m).norm() <= scope.range_m;
+  };
+  Compared compared;
+  for (const Label& label : frame.labels) {
+    if (takes(label) && is_near(label.box)) compared.boxes.push_back(label.box);
+  }
+  compared.is_right = MatchToTruth(compared.boxes, sample.boxes);
+  std::vector<NuscenesBox> counted;
+  for (const NuscenesBox& box : sample.boxes) {
+    if (!is_near(box) || box.num_points < scope.least_points) continue;
+    ++compared.truths[box.class_index];
+    counted.push_back(box);
+  }
+  const std::vector<uint8_t> finds = MatchToTruth(compared.boxes, counted);
+  for (size_t i = 0; i < finds.size(); ++i) {
+    compared.found[compared.boxes[i].class_index] += finds[i];
+  }
+  return compared;
+}
+
+void AddTo(const std::array<int64_t, kNuscenesAllClasses>& counts,
+           std::array<int64_t, kNuscenesAllClasses>* sums) {
+  for (int k = 0; k < kNuscenesAllClasses; ++k) (*sums)[k] += counts[k];
 }
 
 }  // namespace
@@ -246,17 +281,19 @@ std::vector<FrameLabels> LabelLog(const Log& log,
 }
 
 LabelAudit AuditLabels(const LabelSet& labels, const std::vector<const Log*>& truth,
-                       double precision, double confidence) {
+                       double precision, double confidence, const AuditScope& scope) {
   LabelAudit audit;
   std::vector<AuditedLabel> audited;
-  ForEachWithTruth(labels, truth, [&](const FrameLabels& frame, const auto& true_boxes) {
-    std::vector<NuscenesBox> boxes;
-    for (const Label& label : frame.labels) boxes.push_back(label.box);
-    const std::vector<uint8_t> is_right = MatchToTruth(boxes, true_boxes);
-    for (size_t i = 0; i < boxes.size(); ++i) {
-      audited.push_back({boxes[i].class_index, boxes[i].score, is_right[i] != 0});
+  ForEachWithTruth(labels, truth, [&](const FrameLabels& frame, const NuscenesSample& sample) {
+    const Compared compared =
+        CompareToTruth(frame, sample, scope, [](const Label&) { return true; });
+    for (size_t i = 0; i < compared.boxes.size(); ++i) {
+      const NuscenesBox& box = compared.boxes[i];
+      audited.push_back({box.class_index, box.score, compared.is_right[i] != 0});
+      audit.right[box.class_index] += compared.is_right[i];
     }
-    for (const NuscenesBox& box : true_boxes) ++audit.truths[box.class_index];
+    AddTo(compared.truths, &audit.truths);
+    AddTo(compared.found, &audit.found);
   });
   audit.thresholds = ChooseThresholds(audited, precision, confidence);
   return audit;
@@ -283,19 +320,18 @@ LabelSet AcceptLabels(const LabelSet& labels, const std::string& id,
   return accepted;
 }
 
-LabelScore ScoreLabels(const LabelSet& labels, const std::vector<const Log*>& truth) {
+LabelScore ScoreLabels(const LabelSet& labels, const std::vector<const Log*>& truth,
+                       const AuditScope& scope) {
   LabelScore score;
-  ForEachWithTruth(labels, truth, [&](const FrameLabels& frame, const auto& true_boxes) {
-    std::vector<NuscenesBox> boxes;
-    for (const Label& label : frame.labels) {
-      if (label.is_accepted) boxes.push_back(label.box);
+  ForEachWithTruth(labels, truth, [&](const FrameLabels& frame, const NuscenesSample& sample) {
+    const Compared compared =
+        CompareToTruth(frame, sample, scope, [](const Label& label) { return label.is_accepted; });
+    for (size_t i = 0; i < compared.boxes.size(); ++i) {
+      ++score.accepted[compared.boxes[i].class_index];
+      score.right[compared.boxes[i].class_index] += compared.is_right[i];
     }
-    const std::vector<uint8_t> is_right = MatchToTruth(boxes, true_boxes);
-    for (size_t i = 0; i < boxes.size(); ++i) {
-      ++score.accepted[boxes[i].class_index];
-      score.right[boxes[i].class_index] += is_right[i];
-    }
-    for (const NuscenesBox& box : true_boxes) ++score.truths[box.class_index];
+    AddTo(compared.truths, &score.truths);
+    AddTo(compared.found, &score.found);
   });
   return score;
 }

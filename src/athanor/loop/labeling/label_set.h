@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <set>
 #include <string>
@@ -37,7 +38,7 @@ struct FrameLabels {
 
 // Where labels come from.
 struct LabelProvenance {
-  std::string kind;   // "auto", "audited", "people"
+  std::string kind;   // "auto", "words", "audited", "people"
   std::string model;  // name or file of the weights, or of the predictions
   std::string model_sha256;
   std::string data;     // SHA-256 over the ids and times of all frames
@@ -73,21 +74,30 @@ std::string NameFrames(const std::vector<FrameLabels>& frames);
 // What an audit found: labels beside truth, class by class.
 struct LabelAudit {
   std::array<ClassThreshold, kNuscenesAllClasses> thresholds;
+  std::array<int64_t, kNuscenesAllClasses> right = {};   // labels, of any confidence
   std::array<int64_t, kNuscenesAllClasses> truths = {};  // true boxes of the audited frames
+  std::array<int64_t, kNuscenesAllClasses> found = {};   // of them, those that have a label
+};
+// Which labels and true boxes count.
+struct AuditScope {
+  double range_m = std::numeric_limits<double>::infinity();  // from the car, in the plane
+  // True boxes with fewer LiDAR points need no label; one that has a label is no mistake.
+  int least_points = 0;
 };
 // Compares the labels of the logs in `truth` (frames by id; those without labels are left out).
 // Throws Error when none is labelled.
 LabelAudit AuditLabels(const LabelSet& labels, const std::vector<const Log*>& truth,
-                       double precision, double confidence);
+                       double precision, double confidence, const AuditScope& scope = {});
 // A child version whose labels are accepted from the thresholds on. People's always are.
 LabelSet AcceptLabels(const LabelSet& labels, const std::string& id,
                       const std::array<ClassThreshold, kNuscenesAllClasses>& thresholds);
 
 // How precise and how complete accepted labels are.
 struct LabelScore {
-  std::array<int64_t, kNuscenesAllClasses> accepted = {}, right = {}, truths = {};
+  std::array<int64_t, kNuscenesAllClasses> accepted = {}, right = {}, truths = {}, found = {};
 };
-LabelScore ScoreLabels(const LabelSet& labels, const std::vector<const Log*>& truth);
+LabelScore ScoreLabels(const LabelSet& labels, const std::vector<const Log*>& truth,
+                       const AuditScope& scope = {});
 
 // The log with its boxes and tracks replaced by accepted labels (all labels, when `with_all`), in
 // the categories of nuScenes. Points in boxes are counted where the sweeps are at hand. Frames that

@@ -209,6 +209,15 @@ TEST(LabelSet, AuditAcceptsWhatIsRight) {
   const LabelScore score = ScoreLabels(accepted, {&log});
   EXPECT_EQ(score.right[car], 80);
   EXPECT_EQ(score.accepted[person], 0);
+  EXPECT_EQ(audit.found[car], 80);
+  // What counts: what is near, and no box has a million points.
+  const LabelAudit near = AuditLabels(labels, {&log}, 0.9, 0.95, {.range_m = 1});
+  EXPECT_GT(near.truths[car], 0);
+  EXPECT_LT(near.truths[car], 80);
+  EXPECT_LT(near.thresholds[car].audited, 80);
+  const LabelAudit dense = AuditLabels(labels, {&log}, 0.9, 0.95, {.least_points = 1000000});
+  EXPECT_EQ(dense.truths[car], 0);
+  EXPECT_EQ(dense.right[car], 80);  // what needs no label may have one
 
   // A data set that a detector can be trained on.
   Log trained = WithLabels(log, accepted);

@@ -30,6 +30,8 @@ OptionList Describe(LoopOptions& o) {
            {.choices = {"large", "people"}});
   list.Add("audited", &o.audited, "version of labels whose thresholds say what is sure");
   list.Add("preset", &o.preset, "of `detect train`");
+  list.Add("start", &o.start, "the model that each round's training begins at",
+           {.choices = {"first", "deployed"}});
   list.Add("steps", &o.steps, "of training in a round", {.min = 1, .max = 1e9});
   list.Add("rate", &o.rate, "highest learning rate", {.min = 0, .max = 1});
   list.Add("ranges", &o.ranges, "configuration of `detect eval`");

@@ -36,8 +36,11 @@ struct LoopOptions {
   std::string audited;  // "large": a version of labels whose thresholds say what is accepted
 
   std::string preset = "micro";  // of `detect train`
-  int64_t steps = 100;           // of a round
-  double rate = 5e-4;
+  // Where a round's training begins: at the first model, with all that was labelled since, or at
+  // the deployed one, which has learned from most of it already.
+  std::string start = "first";
+  int64_t steps = 150;  // of a round
+  double rate = 7e-4;
   std::string ranges = "configs/detect/near.json";  // `detect eval --config`
   double tolerance = 0.02;  // of mAP that a new model may lose for what it gains in the rare class
 

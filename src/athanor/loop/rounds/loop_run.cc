@@ -191,8 +191,9 @@ class Loop {
       Words words = {"detect", "train"};
       for (const std::string& logs : LearnedLogs()) words.push_back(logs);
       const fs::path out = here / "train";
+      const std::string start = options_.start == "first" ? state_.rounds[0].weights : deployed;
       for (const std::string& word :
-           Words{"--preset", options_.preset, "--start-from", deployed, "--steps",
+           Words{"--preset", options_.preset, "--start-from", start, "--steps",
                  std::to_string(options_.steps), "--rate", Text(options_.rate), "--seed",
                  std::to_string(options_.seed + r), "-o", out.string()}) {
         words.push_back(word);
@@ -356,9 +357,10 @@ class Loop {
                       : rare < 0         ? StrCat("kept back: ", options_.rare, " got worse")
                       : mean < -options_.tolerance ? "kept back: mAP got worse"
                                                    : "kept back: no better";
-    Register(StrCat("round-", round_),
-             record.is_promoted ? ModelRole::kVehicleSmall : ModelRole::kCandidate, weights,
-             StrCat("round-", &deployed - state_.rounds.data()));
+    Register(
+        StrCat("round-", round_),
+        record.is_promoted ? ModelRole::kVehicleSmall : ModelRole::kCandidate, weights,
+        options_.start == "first" ? "round-0" : StrCat("round-", &deployed - state_.rounds.data()));
   }
 
   void Register(const std::string& name, ModelRole role, const fs::path& weights,

@@ -88,6 +88,7 @@ class LoopTest : public ::testing::Test {
     options_.home = options_.test = town_.string();
     options_.small = "small.safetensors";
     options_.rounds = 2;
+    options_.start = "deployed";
     options_.ranges = FindShared("configs/detect/near.json").string();
     run_.program = {(folder_ / "athanor").string()};
     run_.small = run_.large = folder_ / "small.safetensors";

@@ -228,11 +228,12 @@ void Lifter::AddView(int v, const ViewCells& cells, const int32_t* rows, float f
 }
 
 void Lifter::LiftDense(ViewCells first) {
-  Progress progress("lifting", static_cast<int64_t>(views_.size()));
+  std::optional<Progress> progress;
+  if (options_.progress) progress.emplace("lifting", static_cast<int64_t>(views_.size()));
   for (int v = 0; v < static_cast<int>(views_.size()); ++v) {
     const ViewCells cells = v == 0 ? std::move(first) : Prepare(v);
     AddView(v, cells, nullptr, 1.0f, sums_.data_ptr<float>(), weights_.data(), true);
-    progress.Update(v + 1);
+    if (progress) progress->Update(v + 1);
   }
   if (options_.outliers == "always") RejectDense();
 }
@@ -248,7 +249,8 @@ void Lifter::RejectDense() {
   std::vector<std::vector<Opinion>> opinions(views);
   std::vector<double> mean(n_, 0.0), square(n_, 0.0);
   std::vector<int32_t> count(n_, 0);
-  Progress progress("comparing views", 2 * views);
+  std::optional<Progress> progress;
+  if (options_.progress) progress.emplace("comparing views", 2 * views);
   for (int v = 0; v < views; ++v) {
     const ViewCells cells = Prepare(v);
     std::vector<int32_t> rows(n_, -1);
@@ -283,7 +285,7 @@ void Lifter::RejectDense() {
       square[i] += double{cosines[r]} * cosines[r];
       ++count[i];
     }
-    progress.Update(v + 1);
+    if (progress) progress->Update(v + 1);
   }
   for (int v = 0; v < views; ++v) {
     std::vector<int32_t> rows(n_, -1);
@@ -304,7 +306,7 @@ void Lifter::RejectDense() {
       AddView(v, cells, rows.data(), -1.0f, sums_.data_ptr<float>(), weights.data(), false);
       for (int64_t i = 0; i < n_; ++i) weights_[i] -= weights[i];
     }
-    progress.Update(views + v + 1);
+    if (progress) progress->Update(views + v + 1);
   }
 }
 
@@ -316,7 +318,8 @@ void Lifter::LiftMasks(ViewCells first) {
   std::vector<float> scales;
   std::vector<int32_t> view_of_column;
   std::vector<int64_t> offsets(n_ + 1, 0);
-  Progress progress("lifting", static_cast<int64_t>(views_.size()));
+  std::optional<Progress> progress;
+  if (options_.progress) progress.emplace("lifting", static_cast<int64_t>(views_.size()));
   for (int v = 0; v < static_cast<int>(views_.size()); ++v) {
     const ViewCells cells = v == 0 ? std::move(first) : Prepare(v);
     if (by_center_) {
@@ -332,7 +335,7 @@ void Lifter::LiftMasks(ViewCells first) {
     tables.push_back(cells.vectors);
     scales.insert(scales.end(), cells.scales.begin(), cells.scales.end());
     view_of_column.resize(scales.size(), v);
-    progress.Update(v + 1);
+    if (progress) progress->Update(v + 1);
   }
   for (int64_t i = 0; i < n_; ++i) offsets[i + 1] += offsets[i];
   std::vector<int32_t> columns(offsets[n_]);

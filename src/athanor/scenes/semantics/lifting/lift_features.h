@@ -40,6 +40,7 @@ struct LiftOptions {
   double min_weight = 0.02;        // a Gaussian that no pixel weighs more than this is not seen
   std::string outliers = "masks";  // leave out contradicting views: "never", "masks", "always"
   double z_limit = 3;
+  bool progress = true;  // a line that says how far it is
   // Of the products of weights and dense vectors; sums are float32. "bfloat16" rounds both to 8
   // bits where the processor is faster at that (AVX-512 BF16), which moves a result by a cosine of
   // some 1e-6; else it is "float32".

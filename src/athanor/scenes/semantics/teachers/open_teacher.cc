@@ -11,6 +11,7 @@
 #include "athanor/scenes/semantics/teachers/conse_teacher.h"
 #include "athanor/scenes/semantics/teachers/embedded/embedded_teacher.h"
 #include "athanor/scenes/semantics/teachers/families.h"
+#include "athanor/scenes/semantics/teachers/id_maps.h"
 #include "athanor/scenes/semantics/teachers/name_table.h"
 
 namespace athanor {
@@ -59,6 +60,12 @@ class JoinedEncoder : public TextEncoder {
   std::vector<std::unique_ptr<TextEncoder>> parts_;
 };
 
+// The weights of "embedded", or a file of them; empty for other names.
+std::filesystem::path EmbeddedFile(const std::string& name) {
+  if (name == "embedded") return FindEmbeddedModel();
+  return name.ends_with(".safetensors") ? std::filesystem::path(name) : std::filesystem::path();
+}
+
 std::vector<std::string> Split(const std::string& text, char separator) {
   std::vector<std::string> parts(1);
   for (const char c : text) {
@@ -74,8 +81,8 @@ std::vector<std::string> Split(const std::string& text, char separator) {
 std::unique_ptr<Teacher> OpenOne(const std::string& name, const ModelStore& store) {
   const size_t at = name.rfind('@');
   const std::string chosen_masks = at == std::string::npos ? "" : name.substr(at + 1);
-  if (name.substr(0, at) == "embedded") {
-    std::unique_ptr<Teacher> embedded = OpenEmbedded(FindEmbeddedModel()).teacher;
+  if (const auto file = EmbeddedFile(name.substr(0, at)); !file.empty()) {
+    std::unique_ptr<Teacher> embedded = OpenEmbedded(file).teacher;
     if (chosen_masks.empty()) return embedded;
     return std::make_unique<PooledTeacher>(std::move(embedded),
                                            OpenMaskSource(chosen_masks, store));
@@ -120,6 +127,24 @@ std::unique_ptr<Teacher> OpenTeacher(const std::string& name, const ModelStore& 
   for (const std::string& each : names) teachers.push_back(OpenOne(each, store));
   return std::make_unique<FusedTeacher>(std::move(teachers),
                                         is_mean ? Fusion::kMean : Fusion::kConcat);
+}
+
+TeacherWithWords OpenTeacherWithWords(const std::string& name, const ModelStore& store) {
+  TeacherWithWords both;
+  if (IsIdMaps(name)) {
+    auto maps = std::make_unique<IdMapTeacher>(name);
+    both.encoder = maps->labels().empty() ? OpenTextEncoder(maps->text_space(), store)
+                                          : MakeLabelEncoder(maps->labels());
+    both.teacher = std::move(maps);
+    return both;
+  }
+  both.weights = EmbeddedFile(name.substr(0, name.rfind('@')));
+  both.teacher = OpenTeacher(name, store);
+  ATHANOR_CHECK(!both.teacher->text_space().empty(), "teacher '", name,
+                "': words mean nothing to it");
+  both.encoder = both.weights.empty() ? OpenTextEncoder(both.teacher->text_space(), store)
+                                      : std::move(OpenEmbedded(both.weights).text);
+  return both;
 }
 
 std::unique_ptr<MaskSource> OpenMaskSource(const std::string& name, const ModelStore& store) {

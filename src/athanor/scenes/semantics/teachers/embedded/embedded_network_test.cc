@@ -11,6 +11,7 @@
 #include "athanor/base/test_util.h"
 #include "athanor/scenes/semantics/teachers/embedded/description_loss.h"
 #include "athanor/scenes/semantics/teachers/embedded/embedded_teacher.h"
+#include "athanor/scenes/semantics/wordnet.h"
 
 namespace athanor {
 namespace {
@@ -211,6 +212,19 @@ TEST(EmbeddedTeacher, SaysWhichWordsItDoesNotKnow) {
                     HasSubstr("'chair'")));
   EXPECT_THAT(error("the"), HasSubstr("found none"));
   EXPECT_EQ(error("red zebra"), "");
+}
+
+TEST(EmbeddedTeacher, ReadsNounsThatItDoesNotKnowAsWhatTheyAreKindsOf) {
+  if (WordNet::Installed() == nullptr) GTEST_SKIP() << "needs WordNet (Debian: wordnet-base)";
+  EmbeddedPair pair = EmbeddedPair::FromTensors(SmallFile(), "file");
+  const std::vector<std::string> prompts = {"the red armchairs", "red chair", "stool"};
+  const at::Tensor vectors = pair.text->Encode(std::span(prompts).first(2));
+  EXPECT_TRUE(at::equal(vectors[0], vectors[1]));
+  EXPECT_EQ(pair.text->Explain(prompts[0]), "red chair");
+  EXPECT_EQ(pair.text->Explain(prompts[1]), "");
+  // A stool is a seat, and so is a chair: one is not the other.
+  EXPECT_THAT(ErrorOf([&] { pair.text->Encode(std::span(prompts).last(1)); }),
+              HasSubstr("does not know 'stool'"));
 }
 
 TEST(EmbeddedTeacher, RefusesOtherFiles) {

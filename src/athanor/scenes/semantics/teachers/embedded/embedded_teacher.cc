@@ -13,6 +13,7 @@
 #include "athanor/base/files.h"
 #include "athanor/base/hash.h"
 #include "athanor/base/log.h"
+#include "athanor/scenes/semantics/wordnet.h"
 
 namespace athanor {
 namespace {
@@ -40,6 +41,32 @@ std::string SpaceOf(const SafeTensors& file) {
                      hash);
   }
   return "embedded-" + HexDigits(hash).substr(0, 8);
+}
+
+// The nearest thing that a noun is a kind of, in words that are all known; empty: none.
+std::string KnownKindOf(const std::string& noun, const Vocabulary& vocabulary) {
+  constexpr int kStepsUp = 5;
+  // lexnames(5WN): the most general nouns, animals, artifacts, food, persons, plants.
+  static const std::set<int> kThings = {3, 5, 6, 13, 18, 20};
+  const WordNet* wordnet = WordNet::Installed();
+  if (wordnet == nullptr) return {};
+  std::vector<int64_t> senses = wordnet->Senses(noun);
+  if (senses.empty()) senses = wordnet->Senses(wordnet->Singular(noun));
+  if (senses.empty() && noun.ends_with('s')) {
+    senses = wordnet->Senses(noun.substr(0, noun.size() - 1));
+  }
+  for (const int64_t offset : senses) {
+    const WordNet::Synset sense = wordnet->Read(offset);
+    if (!kThings.contains(sense.lexicographer_file)) continue;
+    for (const WordNet::Synset& above : wordnet->Ancestors(sense, kStepsUp)) {
+      for (const std::string& name : above.words) {
+        const Vocabulary::Tokens tokens = vocabulary.Tokenize(name);
+        if (!tokens.ids.empty() && tokens.unknown.empty()) return name;
+      }
+    }
+    return {};  // rarer senses are not what was meant
+  }
+  return {};
 }
 
 }  // namespace
@@ -162,6 +189,22 @@ EmbeddedText::EmbeddedText(const SafeTensors& file, std::string_view where, std:
   network_.parameters().Load("text.", file, where);
 }
 
+std::string EmbeddedText::Read(const std::string& prompt) const {
+  std::string text;
+  for (const std::string& word : SplitWords(prompt)) {
+    const std::string read = vocabulary_.Find(word) >= 0 ? "" : KnownKindOf(word, vocabulary_);
+    text += (text.empty() ? "" : " ") + (read.empty() ? word : read);
+  }
+  return text;
+}
+
+std::string EmbeddedText::Explain(const std::string& prompt) const {
+  std::string plain;
+  for (const std::string& word : SplitWords(prompt)) plain += (plain.empty() ? "" : " ") + word;
+  const std::string read = Read(prompt);
+  return read == plain ? "" : read;
+}
+
 std::vector<std::string> EmbeddedText::UnknownWords(std::string_view prompt) const {
   return vocabulary_.Tokenize(prompt).unknown;
 }
@@ -175,7 +218,7 @@ at::Tensor EmbeddedText::Encode(std::span<const std::string> prompts) {
     return text;
   };
   for (const std::string& prompt : prompts) {
-    Vocabulary::Tokens tokens = vocabulary_.Tokenize(prompt);
+    Vocabulary::Tokens tokens = vocabulary_.Tokenize(Read(prompt));
     ATHANOR_CHECK(!tokens.ids.empty() || !tokens.unknown.empty(), "prompt '", prompt,
                   "': expected words that say what to look for, found none");
     ATHANOR_CHECK(!tokens.ids.empty(), "prompt '", prompt, "': the embedded teacher does not know ",

@@ -44,9 +44,13 @@ class EmbeddedText : public TextEncoder {
  public:
   std::string space() const override { return space_; }
   int dimension() const override { return shape_.dimension; }
-  // Words that are not known are left out, with a warning that names them. Throws Error, naming the
-  // nearest known words, for a prompt of which no word is known.
+  // A noun that is not known is read as the nearest thing that it is a kind of by WordNet, where
+  // that is installed ("dog" as "animal"), five steps up at most. Other words that are not known
+  // are left out, with a warning that names them. Throws Error, naming the nearest known words, for
+  // a prompt of which no word is known.
   at::Tensor Encode(std::span<const std::string> prompts) override;
+  // The prompt with what its nouns were read as; empty when they were read as they are.
+  std::string Explain(const std::string& prompt) const override;
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
   // Of a prompt, those that Encode would leave out.
@@ -55,6 +59,8 @@ class EmbeddedText : public TextEncoder {
  private:
   friend struct EmbeddedPair;
   EmbeddedText(const SafeTensors& file, std::string_view where, std::string space);
+  // The prompt's words, unknown nouns replaced.
+  std::string Read(const std::string& prompt) const;
   EmbeddedNetworkShape shape_;
   std::string space_;
   Vocabulary vocabulary_;

@@ -137,6 +137,23 @@ TEST(LabelledWorlds, RoomsAndStreetsShareOneLexicon) {
   EXPECT_EQ(label(50, 40).kind, lexicon.FindKind("person"));
   EXPECT_EQ(label(50, 40).color, kUnknown);
 
+  // Kinds by other names: a bicycle is but a vehicle, and nobody says what the road is.
+  LabelledWorlds other({folder / "streets"}, LabelledWorlds::Use::kTraining,
+                       {{"bicycle", "vehicle"}, {"road", ""}});
+  const Lexicon others = other.MakeLexicon(nullptr);
+  other.UseLexicon(others);
+  const LabelledView called = other.ReadView(0);
+  EXPECT_EQ(called.labels[70 * kSide + 5], -1);
+  EXPECT_EQ(other.labels()[called.labels[70 * kSide + 50]].kind, others.FindKind("vehicle"));
+  for (const char* word : {"bicycle", "bike", "road", "street"}) {
+    EXPECT_THAT(others.Words(), ::testing::Not(::testing::Contains(word)));
+  }
+  EXPECT_THAT(ErrorOf([&] {
+                LabelledWorlds({folder / "streets"}, LabelledWorlds::Use::kTraining,
+                               {{"dragon", "animal"}});
+              }),
+              HasSubstr("no kind 'dragon'"));
+
   WriteStreets(folder / "held_out", 3);
   EXPECT_THAT(
       ErrorOf([&] { LabelledWorlds({folder / "held_out"}, LabelledWorlds::Use::kTraining); }),

@@ -34,7 +34,9 @@ fs::path PicturePath(const fs::path& folder, const std::string& stem) {
 
 }  // namespace
 
-LabelledWorlds::LabelledWorlds(const std::vector<fs::path>& folders, Use use) {
+LabelledWorlds::LabelledWorlds(const std::vector<fs::path>& folders, Use use,
+                               std::map<std::string, std::string> calls)
+    : calls_(std::move(calls)) {
   patterns_ = {""};
   for (const fs::path& folder : folders) {
     ATHANOR_CHECK(fs::is_directory(folder), folder.string(),
@@ -58,6 +60,10 @@ LabelledWorlds::LabelledWorlds(const std::vector<fs::path>& folders, Use use) {
     for (const fs::path& room : rooms) ReadRoom(room, use);
   }
   ATHANOR_CHECK(!views_.empty(), "labelled worlds: expected pictures, found none");
+  for (const auto& [kind, name] : calls_) {
+    ATHANOR_CHECK(called_.contains(kind), "labelled worlds: there is no kind '", kind,
+                  "' to call otherwise");
+  }
   for (auto* list : {&colors_, &materials_, &sizes_}) std::sort(list->begin(), list->end());
   std::sort(patterns_.begin(), patterns_.end());  // plain, "", comes first
 }
@@ -127,6 +133,11 @@ KindWords* LabelledWorlds::KindNamed(const std::string& name) {
   return nullptr;
 }
 
+std::string LabelledWorlds::CallOf(const std::string& kind) const {
+  const auto call = calls_.find(kind);
+  return call == calls_.end() ? kind : call->second;
+}
+
 // What one sort of worlds calls its kinds: the same for all worlds of the sort.
 void LabelledWorlds::ReadClasses(const fs::path& path) {
   const std::string sort = path.parent_path().filename() == "truth" ? "street" : "room";
@@ -146,7 +157,12 @@ void LabelledWorlds::ReadClasses(const fs::path& path) {
       for (const Json& part : entry.value("parts", Json::array())) {
         kind.parts.push_back(part.at("name").get<std::string>());
       }
-      if (KindNamed(kind.name) == nullptr) kinds_.push_back(std::move(kind));
+      if (calls_.contains(kind.name)) {
+        called_.insert(kind.name);
+        kind.name = CallOf(kind.name);
+        kind.synonyms.clear();
+      }
+      if (!kind.name.empty() && KindNamed(kind.name) == nullptr) kinds_.push_back(std::move(kind));
     }
   } catch (const Json::exception& error) {
     throw Error(StrCat(path.string(), ": ", error.what()));
@@ -170,7 +186,7 @@ void LabelledWorlds::ReadWorld(const fs::path& list, const char* about, Use use)
       const int id = entry.at("id").get<int>();
       ATHANOR_CHECK(world.thing_of.emplace(id, world.things.size()).second, list.string(),
                     ": object ", id, " comes twice");
-      thing.kind = entry.at("kind").get<std::string>();
+      thing.kind = CallOf(entry.at("kind").get<std::string>());
       const Json attributes = entry.value("attributes", Json::object());
       thing.color = attributes.value("color", "");
       thing.material = attributes.value("material", "");
@@ -185,7 +201,11 @@ void LabelledWorlds::ReadWorld(const fs::path& list, const char* about, Use use)
       for (const Json& part : entry.at("parts")) {
         Part& read = thing.parts.emplace_back();
         read = {part.at("id").get<int>(), part.at("name").get<std::string>(),
-                part.value("kind", thing.kind)};
+                part.contains("kind") ? CallOf(part["kind"].get<std::string>()) : thing.kind};
+        if (read.kind.empty()) {
+          thing.parts.pop_back();
+          continue;
+        }
         KindWords* kind = KindNamed(read.kind);
         ATHANOR_CHECK(kind != nullptr, list.string(), ": object ", id, ": the kind '", read.kind,
                       "' is not in classes.json");

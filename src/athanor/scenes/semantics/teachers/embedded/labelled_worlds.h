@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,9 +32,12 @@ class LabelledWorlds {
   // Reads the lists of all worlds: each folder is a room of `sim room`, holds such rooms, or is a
   // data set of `sim street --truth`. Kinds come in the order of classes.json, those of rooms
   // before those of streets where rooms come first; a kind of both is one.
-  // Throws Error (path, what was expected) for damaged lists, for none, and for worlds whose seed
-  // is not meant for that use.
-  LabelledWorlds(const std::vector<std::filesystem::path>& folders, Use use);
+  // `calls`: kinds by another name, which then is their only one (dog=animal); two kinds may become
+  // one. Pixels of a kind without a name say nothing.
+  // Throws Error (path, what was expected) for damaged lists, for none, for worlds whose seed is
+  // not meant for that use, and for a kind of `calls` that there is none of.
+  LabelledWorlds(const std::vector<std::filesystem::path>& folders, Use use,
+                 std::map<std::string, std::string> calls = {});
 
   // A lexicon of the words of these worlds, with WordNet's where it is given.
   Lexicon MakeLexicon(const WordNet* wordnet) const;
@@ -79,8 +83,11 @@ class LabelledWorlds {
   void ReadClasses(const std::filesystem::path& path);
   void ReadWorld(const std::filesystem::path& list, const char* about, Use use);
   KindWords* KindNamed(const std::string& name);
+  std::string CallOf(const std::string& kind) const;
 
   std::vector<KindWords> kinds_;
+  std::map<std::string, std::string> calls_;
+  std::set<std::string> called_;                     // those of `calls_` that there are
   std::map<std::string, std::string> classes_read_;  // sort of worlds to the text of classes.json
   std::vector<std::string> colors_, materials_, patterns_, sizes_;
   std::vector<World> worlds_;

@@ -76,6 +76,9 @@ OptionList Describe(TrainTeacherOptions& options) {
   list.Add("start-from", &options.start_from,
            "begin with the networks of another run: a file of its checkpoints/; words that both "
            "know keep their meaning");
+  list.Add("call", &options.call,
+           "kinds by another name, which then is their only one: KIND=NAME, between commas; pixels "
+           "of a kind without a name say nothing");
   return list;
 }
 

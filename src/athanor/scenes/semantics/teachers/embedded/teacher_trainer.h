@@ -26,6 +26,7 @@ struct TrainTeacherOptions {
   int64_t seed = 0;
   std::string wordnet = "/usr/share/wordnet";
   std::string start_from;  // checkpoint of another run; empty: from nothing
+  std::string call;        // kinds by other names: "dog=animal,sheep="
 };
 
 OptionList Describe(TrainTeacherOptions& options);

@@ -69,6 +69,19 @@ void CheckSameWorlds(const fs::path& path, const std::vector<fs::path>& folders,
                 "; expected the same ones in the same order, found others in ", Listed(folders));
 }
 
+// "dog=animal,sheep=" by kind.
+std::map<std::string, std::string> ReadCalls(const std::string& text) {
+  std::map<std::string, std::string> calls;
+  std::istringstream parts(text);
+  for (std::string part; std::getline(parts, part, ',');) {
+    const size_t equals = part.find('=');
+    ATHANOR_CHECK(equals != std::string::npos && equals > 0, "--call: expected KIND=NAME, found '",
+                  part, "'");
+    calls[part.substr(0, equals)] = part.substr(equals + 1);
+  }
+  return calls;
+}
+
 std::string Percent(double share) {
   char text[16];
   std::snprintf(text, sizeof text, "%.1f", 100 * share);
@@ -165,14 +178,15 @@ TrainTeacherResult TrainTeacher(const std::vector<fs::path>& folders,
   } else {
     run.CheckFree();
   }
-  LabelledWorlds worlds(folders, LabelledWorlds::Use::kTraining);
+  const std::map<std::string, std::string> calls = ReadCalls(options.call);
+  LabelledWorlds worlds(folders, LabelledWorlds::Use::kTraining, calls);
   std::optional<WordNet> wordnet;
   if (!options.wordnet.empty()) wordnet.emplace(options.wordnet);
   const Lexicon lexicon = worlds.MakeLexicon(wordnet ? &*wordnet : nullptr);
   worlds.UseLexicon(lexicon);
   std::vector<LabelledWorlds> held_out;
   for (const fs::path& folder : scored_on) {
-    held_out.push_back(LabelledWorlds({folder}, LabelledWorlds::Use::kScoring));
+    held_out.push_back(LabelledWorlds({folder}, LabelledWorlds::Use::kScoring, calls));
     held_out.back().UseLexicon(lexicon);
   }
   if (resume) CheckSameWorlds(out / "run.json", folders, worlds);
