@@ -80,23 +80,6 @@ TEST(OptionsTest, TomlRoundTrip) {
   EXPECT_EQ(read.path, written.path);
 }
 
-TEST(OptionsTest, ReadsOneTableOfAFile) {
-  SampleOptions root, own;
-  const std::string text = "steps = 3\n[own]\nsteps = 5\n[other]\nanything = [1]\n";
-  Describe(root).ParseToml(text, "a.toml", "", {"own", "other"});
-  Describe(own).ParseToml(text, "a.toml", "own");
-  EXPECT_EQ(root.steps, 3);
-  EXPECT_EQ(own.steps, 5);
-  Describe(own).ParseToml(text, "a.toml", "missing");
-  EXPECT_EQ(own.steps, 5);
-  EXPECT_THAT(ErrorOf([&] { Describe(root).ParseToml(text, "a.toml", "", {"own"}); }),
-              AllOf(HasSubstr("a.toml: line 4"), HasSubstr("'other'")));
-  EXPECT_THAT(ErrorOf([&] { Describe(own).ParseToml("[own]\nstep = 5\n", "a.toml", "own"); }),
-              HasSubstr("a.toml: line 2: no option is named 'step'"));
-  EXPECT_THAT(ErrorOf([&] { Describe(own).ParseToml("own = 5\n", "a.toml", "own"); }),
-              HasSubstr("expected a table [own]"));
-}
-
 TEST(OptionsTest, RefusesWithFileLineAndExpectation) {
   SampleOptions o;
   OptionList list = Describe(o);

@@ -114,26 +114,14 @@ void OptionList::ReadToml(const std::filesystem::path& path) {
   ParseToml(ReadFile(path), path.string());
 }
 
-void OptionList::ParseToml(std::string_view text, std::string_view name, std::string_view table,
-                           const std::vector<std::string>& others) {
-  toml::table root;
+void OptionList::ParseToml(std::string_view text, std::string_view name) {
+  toml::table table;
   try {
-    root = toml::parse(text, name);
+    table = toml::parse(text, name);
   } catch (const toml::parse_error& error) {
     throw Error(StrCat(name, ": line ", error.source().begin.line, ": ", error.description()));
   }
-  const toml::table* own = &root;
-  if (!table.empty()) {
-    const toml::node* node = root.get(table);
-    if (node == nullptr) return;
-    own = node->as_table();
-    ATHANOR_CHECK(own != nullptr, name, ": line ", node->source().begin.line,
-                  ": expected a table [", table, "]");
-  }
-  for (const auto& [key, node] : *own) {
-    if (node.is_table() && std::find(others.begin(), others.end(), key.str()) != others.end()) {
-      continue;
-    }
+  for (const auto& [key, node] : table) {
     const auto where = StrCat(name, ": line ", node.source().begin.line, ": ");
     Option* option = Find(key.str());
     ATHANOR_CHECK(option != nullptr, where, "no option is named '", key.str(), "'");

@@ -58,11 +58,8 @@ class OptionList {
   // Sets what a TOML file names. Throws Error (file, line) for bad TOML, an unknown name, a wrong
   // type or a value out of range.
   void ReadToml(const std::filesystem::path& path);
-  // As ReadToml, from text; `name` is what messages call it. With `table`: what that table of the
-  // file names, if it is there, and nothing else is looked at. `others` are tables of the root that
-  // somebody else reads.
-  void ParseToml(std::string_view text, std::string_view name, std::string_view table = {},
-                 const std::vector<std::string>& others = {});
+  // As ReadToml, from text; `name` is what messages call it.
+  void ParseToml(std::string_view text, std::string_view name);
   // All fields, one per line with its help as a comment.
   std::string ToToml() const;
 

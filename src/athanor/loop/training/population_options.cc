@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "athanor/base/error.h"
+#include "athanor/loop/training/toml_section.h"
 
 namespace athanor {
 namespace {
@@ -64,7 +65,8 @@ OptionList Describe(PopulationOptions& o) {
 
 PopulationConfig ParsePopulationConfig(std::string toml, const std::string& name) {
   PopulationConfig config;
-  Describe(config.options).ParseToml(toml, name, "", {"space", "stream", "detector"});
+  CheckTomlTables(toml, name, {"space", "stream", "detector"});
+  Describe(config.options).ParseToml(TomlSection(toml, name, ""), name);
   config.space = SearchSpace::FromToml(toml, name);
   config.toml = std::move(toml), config.name = name;
   return config;

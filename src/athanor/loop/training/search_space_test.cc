@@ -7,6 +7,7 @@
 #include <set>
 
 #include "athanor/base/test_util.h"
+#include "athanor/loop/training/toml_section.h"
 
 namespace athanor {
 namespace {
@@ -98,6 +99,18 @@ TEST(SearchSpaceTest, TextOfNumbersReadsBack) {
     const double value = std::exp(random.Uniform(-40, 40));
     EXPECT_EQ(HyperNumber({{"x", HyperText(value)}}, "x"), value);
   }
+}
+
+TEST(TomlSectionTest, KeepsTheLinesOfATable) {
+  const std::string text = "a = 1\n[one]\nb = 2\n\n[two] # of two\nc = [\n[3]]\n";
+  EXPECT_EQ(TomlSection(text, "t.toml", ""), "a = 1\n\n\n\n\n\n\n");
+  EXPECT_EQ(TomlSection(text, "t.toml", "one"), "\n\nb = 2\n\n\n\n\n");
+  EXPECT_EQ(TomlSection(text, "t.toml", "two"), "\n\n\n\n\nc = [\n[3]]\n");
+  EXPECT_EQ(TomlSection(text, "t.toml", "three"), "\n\n\n\n\n\n\n");
+  CheckTomlTables(text, "t.toml", {"one", "two"});
+  EXPECT_THAT(ErrorOf([&] { CheckTomlTables(text, "t.toml", {"one"}); }),
+              AllOf(HasSubstr("t.toml: line 5"), HasSubstr("'two'")));
+  EXPECT_THAT(ErrorOf([] { TomlSection("a = \n", "t.toml", ""); }), HasSubstr("t.toml: line 1"));
 }
 
 TEST(SearchSpaceTest, SaysWhatIsWrong) {

@@ -6,6 +6,7 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
+#include "athanor/loop/training/toml_section.h"
 
 namespace athanor {
 namespace {
@@ -37,6 +38,8 @@ OptionList Describe(StreamProblemOptions& o) {
   list.Add("inputs", &o.inputs, "dimensions of the inputs", {.min = 1, .max = 1024});
   list.Add("classes", &o.classes, "of which the last is rare", {.min = 2, .max = 100});
   list.Add("clouds", &o.clouds, "of each class at first", {.min = 1, .max = 100});
+  list.Add("new-clouds", &o.new_clouds, "of each class in every other drop",
+           {.min = 0, .max = 100});
   list.Add("drops", &o.drops, "of data that have come", {.min = 1, .max = 10000});
   list.Add("samples", &o.samples, "of each drop", {.min = 1, .max = 1e6});
   list.Add("rare", &o.rare, "share of the rare class", {.min = 0, .max = 1});
@@ -85,7 +88,7 @@ StreamProblem::StreamProblem(const StreamProblemOptions& options) : options_(opt
 std::unique_ptr<StreamProblem> StreamProblem::FromToml(std::string_view toml,
                                                        std::string_view name) {
   StreamProblemOptions options;
-  Describe(options).ParseToml(toml, name, "stream");
+  Describe(options).ParseToml(TomlSection(toml, name, "stream"), name);
   return std::make_unique<StreamProblem>(options);
 }
 
@@ -99,7 +102,9 @@ std::vector<StreamProblem::Sample> StreamProblem::MakeSamples(int drop, int coun
     float length = 0;
     for (float& x : way) x = random.Normal(), length += x * x;
     // A cloud is where it first came, and moves from then on.
-    const int moves = drop - std::max(0, cloud - o.clouds + 1);
+    const int came =
+        cloud < o.clouds ? 0 : (cloud - o.clouds) / std::max(o.new_clouds, 1) + 1;  // in which drop
+    const int moves = drop - came;
     for (int i = 0; i < o.inputs; ++i) {
       place[i] += static_cast<float>(o.drift) * static_cast<float>(moves) * way[i] /
                   std::sqrt(length) * std::sqrt(static_cast<float>(o.inputs));
@@ -108,7 +113,7 @@ std::vector<StreamProblem::Sample> StreamProblem::MakeSamples(int drop, int coun
   };
   std::vector<std::vector<std::vector<float>>> centres(o.classes);
   for (int label = 0; label < o.classes; ++label) {
-    for (int cloud = 0; cloud < o.clouds + drop; ++cloud) {
+    for (int cloud = 0; cloud < o.clouds + o.new_clouds * drop; ++cloud) {
       centres[label].push_back(centre(label, cloud));
     }
   }

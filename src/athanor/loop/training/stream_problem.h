@@ -3,7 +3,7 @@
 // milliseconds.
 //
 // Classes are clouds of points in a space of some dimensions, several clouds each, that overlap;
-// from drop to drop clouds move, and each class gets one more. A part of the labels is wrong. Tests
+// from drop to drop clouds move, and each class gets another. A part of the labels is wrong. Tests
 // are of all drops that have come, with clean labels.
 #pragma once
 
@@ -20,7 +20,8 @@ namespace athanor {
 
 struct StreamProblemOptions {
   int inputs = 12, classes = 5;  // the last class is the rare one
-  int clouds = 3;                // of each class, in the first drop
+  int clouds = 3;                // of each class, in the first drop ...
+  int new_clouds = 1;            // ... and so many more with every other
   int drops = 1;                 // that have come
   int samples = 1500;            // of each drop
   double rare = 0.03;            // share of the rare class

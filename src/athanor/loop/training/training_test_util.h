@@ -10,6 +10,7 @@
 
 #include "athanor/base/error.h"
 #include "athanor/loop/training/stream_problem.h"
+#include "athanor/loop/training/toml_section.h"
 
 namespace athanor {
 
@@ -40,7 +41,7 @@ class UnreliableProblem : public StreamProblem {
 inline std::unique_ptr<Trainable> OpenUnreliable(const std::string&, std::string_view toml,
                                                  std::string_view name) {
   StreamProblemOptions options;
-  Describe(options).ParseToml(toml, name, "stream");
+  Describe(options).ParseToml(TomlSection(toml, name, "stream"), name);
   return std::make_unique<UnreliableProblem>(options);
 }
 
