@@ -155,7 +155,7 @@ Trained TrainOnce(StreamProblem& problem, const fs::path& from, const fs::path& 
   request.from = from, request.hyper = Learner(replacement_rate), request.mutation = mutation;
   request.updates = updates, request.seed = seed;
   problem.Train(request, to);
-  const Mlp network = Mlp::Decode(ReadFile(to), to.string());
+  const StreamNetwork network = StreamNetwork::Decode(ReadFile(to), to.string());
   return {problem.Accuracy(network, false), problem.Accuracy(network, true)};
 }
 

@@ -167,8 +167,9 @@ TrainReport StreamProblem::Train(const TrainRequest& request,
   const auto hidden = static_cast<int>(std::lround(number("hidden")));
   std::vector<int> sizes(options_.layers + 2, hidden);
   sizes.front() = options_.inputs, sizes.back() = options_.classes;
-  Mlp network = request.from.empty() ? Mlp(sizes, Seed(request.seed, 1))
-                                     : Mlp::Decode(ReadFile(request.from), request.from.string());
+  StreamNetwork network =
+      request.from.empty() ? StreamNetwork(sizes, Seed(request.seed, 1))
+                           : StreamNetwork::Decode(ReadFile(request.from), request.from.string());
   ATHANOR_CHECK(network.sizes() == sizes, request.from.string(), ": expected a network of ", hidden,
                 " hidden units, found ", network.sizes()[1]);
   Random random(Seed(request.seed, 2));
@@ -178,7 +179,7 @@ TrainReport StreamProblem::Train(const TrainRequest& request,
   }
   if (request.mutation.replace > 0) network.ReplaceLeastUsed(request.mutation.replace, &random);
 
-  MlpUpdate update;
+  StreamUpdate update;
   update.rate = number("rate"), update.momentum = number("momentum");
   update.weight_decay = number("weight-decay");
   update.replacement_rate = number("replacement-rate");
@@ -209,7 +210,7 @@ TrainReport StreamProblem::Train(const TrainRequest& request,
   for (size_t i = 0; i < std::min<size_t>(kMonitored, tests_.size()); ++i) {
     monitored.push_back(tests_[i].input.data());
   }
-  const MlpMonitors monitors = network.Monitor(monitored);
+  const StreamMonitors monitors = network.Monitor(monitored);
   if (!std::isfinite(monitors.weight_norm)) throw MemberFailure("weights are not finite");
   TrainReport report;
   report.monitors = {{"loss", loss},
@@ -225,7 +226,7 @@ TrainReport StreamProblem::Train(const TrainRequest& request,
 
 std::map<std::string, double> StreamProblem::Evaluate(const std::filesystem::path& checkpoint,
                                                       const HyperParameters&) {
-  const Mlp network = Mlp::Decode(ReadFile(checkpoint), checkpoint.string());
+  const StreamNetwork network = StreamNetwork::Decode(ReadFile(checkpoint), checkpoint.string());
   std::vector<std::vector<float>> scores(options_.classes);
   for (const Sample& sample : tests_) {
     const std::vector<float> of_sample = network.Scores(sample.input.data());
@@ -249,11 +250,11 @@ std::map<std::string, double> StreamProblem::Evaluate(const std::filesystem::pat
 void StreamProblem::Export(const std::filesystem::path& checkpoint,
                            const std::filesystem::path& weights) {
   const std::string bytes = ReadFile(checkpoint);
-  Mlp::Decode(bytes, checkpoint.string());
+  StreamNetwork::Decode(bytes, checkpoint.string());
   WriteFile(weights, bytes);
 }
 
-double StreamProblem::Accuracy(const Mlp& network, bool on_tests) const {
+double StreamProblem::Accuracy(const StreamNetwork& network, bool on_tests) const {
   int64_t right = 0, all = 0;
   const auto count = [&](const std::vector<Sample>& samples) {
     for (const Sample& sample : samples) {

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "athanor/base/options.h"
-#include "athanor/loop/training/mlp.h"
+#include "athanor/loop/training/stream_network.h"
 #include "athanor/loop/training/trainable.h"
 
 namespace athanor {
@@ -59,7 +59,7 @@ class StreamProblem : public Trainable {
 
   // Share of the training samples, or of the tests, whose class the network says: what papers on
   // warm starts report.
-  double Accuracy(const Mlp& network, bool on_tests) const;
+  double Accuracy(const StreamNetwork& network, bool on_tests) const;
 
  private:
   struct Sample {

@@ -10,7 +10,7 @@
 
 #include "athanor/base/files.h"
 #include "athanor/base/test_util.h"
-#include "athanor/loop/training/mlp.h"
+#include "athanor/loop/training/stream_network.h"
 
 namespace athanor {
 namespace {
@@ -43,19 +43,19 @@ Batch MakeBatch(int count, int inputs, int classes) {
   return batch;
 }
 
-TEST(MlpTest, GradientsAreThoseOfFiniteDifferences) {
+TEST(StreamNetworkTest, GradientsAreThoseOfFiniteDifferences) {
   const Batch batch = MakeBatch(7, 4, 3);
   const std::vector<float> weights = {1, 2, 0.5};
-  const Mlp before({4, 6, 5, 3}, 3);
+  const StreamNetwork before({4, 6, 5, 3}, 3);
   const std::string bytes = before.Encode();
   Random random(0);
-  Mlp after = before;
+  StreamNetwork after = before;
   after.Update(batch.inputs, batch.labels, weights, {.rate = 1, .momentum = 0}, &random);
   std::string stepped = after.Encode();
   const auto loss_at = [&](size_t index, float change) {
     std::string moved = bytes;
     FloatOf(moved, index) += change;
-    Mlp mlp = Mlp::Decode(moved, "moved");
+    StreamNetwork mlp = StreamNetwork::Decode(moved, "moved");
     return mlp.Update(batch.inputs, batch.labels, weights, {.rate = 0, .momentum = 0}, &random);
   };
   // The first layer's weights and biases; in the file their speeds follow.
@@ -71,9 +71,9 @@ TEST(MlpTest, GradientsAreThoseOfFiniteDifferences) {
   EXPECT_GT(checked, 10);
 }
 
-TEST(MlpTest, ShrinkAndPerturbIsTheSumThatItSays) {
-  const Mlp one({4, 6, 5, 3}, 1), other({4, 6, 5, 3}, 2);
-  Mlp mixed = one;
+TEST(StreamNetworkTest, ShrinkAndPerturbIsTheSumThatItSays) {
+  const StreamNetwork one({4, 6, 5, 3}, 1), other({4, 6, 5, 3}, 2);
+  StreamNetwork mixed = one;
   mixed.ShrinkAndPerturb(0.4, 0.1, 2);
   std::string a = one.Encode(), b = other.Encode(), c = mixed.Encode();
   for (size_t i = 0; i < 24; ++i) {
@@ -84,13 +84,13 @@ TEST(MlpTest, ShrinkAndPerturbIsTheSumThatItSays) {
   EXPECT_EQ(mixed.Encode(), b);  // a new network
 }
 
-TEST(MlpTest, UnitsThatBeginAnewAreThoseOfLeastUse) {
+TEST(StreamNetworkTest, UnitsThatBeginAnewAreThoseOfLeastUse) {
   const Batch batch = MakeBatch(16, 4, 3);
-  Mlp mlp({4, 6, 5, 3}, 3);
+  StreamNetwork mlp({4, 6, 5, 3}, 3);
   // The first unit of the first layer never says anything: a large negative bias.
   std::string bytes = mlp.Encode();
   FloatOf(bytes, 24) = -100;
-  mlp = Mlp::Decode(bytes, "dead");
+  mlp = StreamNetwork::Decode(bytes, "dead");
   EXPECT_GE(mlp.Monitor(batch.inputs).dormant, 1 / 11.0);
   Random random(0);
   for (int i = 0; i < 20; ++i) {
@@ -101,11 +101,11 @@ TEST(MlpTest, UnitsThatBeginAnewAreThoseOfLeastUse) {
   EXPECT_EQ(FloatOf(bytes, 24), 0);
 
   // The same in continual backpropagation: old enough, and at its rate.
-  Mlp continual({4, 6, 5, 3}, 3);
+  StreamNetwork continual({4, 6, 5, 3}, 3);
   bytes = continual.Encode();
   FloatOf(bytes, 24) = -100;
-  continual = Mlp::Decode(bytes, "dead");
-  const MlpUpdate update{.rate = 0.01, .replacement_rate = 0.02, .maturity = 10};
+  continual = StreamNetwork::Decode(bytes, "dead");
+  const StreamUpdate update{.rate = 0.01, .replacement_rate = 0.02, .maturity = 10};
   for (int i = 0; i < 10; ++i) {
     continual.Update(batch.inputs, batch.labels, {1, 1, 1}, update, &random);
   }
@@ -118,8 +118,8 @@ TEST(MlpTest, UnitsThatBeginAnewAreThoseOfLeastUse) {
   EXPECT_GT(FloatOf(bytes, 24), -1);
 }
 
-TEST(MlpTest, StableRankOfOneDirectionIsOne) {
-  Mlp mlp({4, 6, 5, 3}, 3);
+TEST(StreamNetworkTest, StableRankOfOneDirectionIsOne) {
+  StreamNetwork mlp({4, 6, 5, 3}, 3);
   std::vector<std::vector<float>> values;
   std::vector<const float*> inputs;
   for (int i = 1; i <= 20; ++i) {
@@ -132,15 +132,16 @@ TEST(MlpTest, StableRankOfOneDirectionIsOne) {
   EXPECT_LT(mlp.Monitor(batch.inputs).stable_rank, 5);
 }
 
-TEST(MlpTest, RefusesWhatIsNoNetwork) {
-  const std::string bytes = Mlp({4, 6, 3}, 1).Encode();
-  EXPECT_EQ(Mlp::Decode(bytes, "a").Encode(), bytes);
+TEST(StreamNetworkTest, RefusesWhatIsNoNetwork) {
+  const std::string bytes = StreamNetwork({4, 6, 3}, 1).Encode();
+  EXPECT_EQ(StreamNetwork::Decode(bytes, "a").Encode(), bytes);
   for (size_t size = 0; size < bytes.size(); size += 7) {
-    EXPECT_THAT(ErrorOf([&] { Mlp::Decode(bytes.substr(0, size), "cut.mlp"); }),
+    EXPECT_THAT(ErrorOf([&] { StreamNetwork::Decode(bytes.substr(0, size), "cut.mlp"); }),
                 HasSubstr("cut.mlp"));
   }
-  EXPECT_THAT(ErrorOf([&] { Mlp::Decode(bytes + "x", "long"); }), HasSubstr("end"));
-  EXPECT_THAT(ErrorOf([&] { Mlp::Decode("something else", "x"); }), HasSubstr("ATHMLP01"));
+  EXPECT_THAT(ErrorOf([&] { StreamNetwork::Decode(bytes + "x", "long"); }), HasSubstr("end"));
+  EXPECT_THAT(ErrorOf([&] { StreamNetwork::Decode("something else", "x"); }),
+              HasSubstr("ATHMLP01"));
 }
 
 TEST(StreamProblemTest, AveragePrecisionOfKnownOrders) {

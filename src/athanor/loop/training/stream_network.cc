@@ -1,4 +1,4 @@
-#include "athanor/loop/training/mlp.h"
+#include "athanor/loop/training/stream_network.h"
 
 #include <algorithm>
 #include <cmath>
@@ -29,7 +29,7 @@ float WeightSpread(int inputs) { return std::sqrt(2.0f / static_cast<float>(inpu
 
 }  // namespace
 
-Mlp::Mlp(const std::vector<int>& sizes, uint64_t seed) : sizes_(sizes) {
+StreamNetwork::StreamNetwork(const std::vector<int>& sizes, uint64_t seed) : sizes_(sizes) {
   ATHANOR_CHECK(sizes.size() >= 3, "network: expected inputs, hidden layers and classes");
   Random random(seed);
   for (size_t l = 0; l + 1 < sizes.size(); ++l) {
@@ -46,13 +46,14 @@ Mlp::Mlp(const std::vector<int>& sizes, uint64_t seed) : sizes_(sizes) {
   }
 }
 
-int64_t Mlp::multiply_adds() const {
+int64_t StreamNetwork::multiply_adds() const {
   int64_t count = 0;
   for (const Layer& layer : layers_) count += std::ssize(layer.weights);
   return count;
 }
 
-void Mlp::Forward(const float* input, std::vector<std::vector<float>>* activations) const {
+void StreamNetwork::Forward(const float* input,
+                            std::vector<std::vector<float>>* activations) const {
   activations->resize(layers_.size());
   for (size_t l = 0; l < layers_.size(); ++l) {
     const Layer& layer = layers_[l];
@@ -69,7 +70,7 @@ void Mlp::Forward(const float* input, std::vector<std::vector<float>>* activatio
   }
 }
 
-std::vector<float> Mlp::Scores(const float* input) const {
+std::vector<float> StreamNetwork::Scores(const float* input) const {
   std::vector<std::vector<float>> activations;
   Forward(input, &activations);
   std::vector<float>& scores = activations.back();
@@ -80,8 +81,9 @@ std::vector<float> Mlp::Scores(const float* input) const {
   return std::move(scores);
 }
 
-double Mlp::Update(const std::vector<const float*>& inputs, const std::vector<int>& labels,
-                   const std::vector<float>& weights, const MlpUpdate& options, Random* random) {
+double StreamNetwork::Update(const std::vector<const float*>& inputs,
+                             const std::vector<int>& labels, const std::vector<float>& weights,
+                             const StreamUpdate& options, Random* random) {
   std::vector<std::vector<float>> activations, errors(layers_.size());
   std::vector<std::vector<float>> weight_gradients, bias_gradients;
   for (const Layer& layer : layers_) {
@@ -156,7 +158,7 @@ double Mlp::Update(const std::vector<const float*>& inputs, const std::vector<in
   return loss;
 }
 
-int Mlp::LeastUsed(size_t layer, int maturity) const {
+int StreamNetwork::LeastUsed(size_t layer, int maturity) const {
   const Usage& usage = usage_[layer];
   int least = -1;
   float utility = 0;
@@ -169,7 +171,7 @@ int Mlp::LeastUsed(size_t layer, int maturity) const {
   return least;
 }
 
-void Mlp::ReplaceUnits(const MlpUpdate& options, Random* random) {
+void StreamNetwork::ReplaceUnits(const StreamUpdate& options, Random* random) {
   for (size_t l = 0; l < usage_.size(); ++l) {
     const auto mature = std::count_if(usage_[l].age.begin(), usage_[l].age.end(), [&](float age) {
       return age > static_cast<float>(options.maturity);
@@ -182,7 +184,7 @@ void Mlp::ReplaceUnits(const MlpUpdate& options, Random* random) {
   }
 }
 
-void Mlp::ReplaceLeastUsed(double share, Random* random) {
+void StreamNetwork::ReplaceLeastUsed(double share, Random* random) {
   for (size_t l = 0; l < usage_.size(); ++l) {
     const auto count = std::lround(share * static_cast<double>(usage_[l].age.size()));
     for (int64_t i = 0; i < count; ++i) {
@@ -192,7 +194,7 @@ void Mlp::ReplaceLeastUsed(double share, Random* random) {
   }
 }
 
-void Mlp::BeginAnew(size_t layer, int unit, Random* random) {
+void StreamNetwork::BeginAnew(size_t layer, int unit, Random* random) {
   Layer& own = layers_[layer];
   const size_t row = static_cast<size_t>(unit) * own.inputs;
   for (int i = 0; i < own.inputs; ++i) {
@@ -209,8 +211,8 @@ void Mlp::BeginAnew(size_t layer, int unit, Random* random) {
   usage_[layer].utility[unit] = usage_[layer].age[unit] = 0;
 }
 
-void Mlp::ShrinkAndPerturb(double shrink, double perturb, uint64_t seed) {
-  const Mlp fresh(sizes_, seed);
+void StreamNetwork::ShrinkAndPerturb(double shrink, double perturb, uint64_t seed) {
+  const StreamNetwork fresh(sizes_, seed);
   const auto kept = static_cast<float>(shrink), added = static_cast<float>(perturb);
   for (size_t l = 0; l < layers_.size(); ++l) {
     Layer& layer = layers_[l];
@@ -223,8 +225,8 @@ void Mlp::ShrinkAndPerturb(double shrink, double perturb, uint64_t seed) {
   }
 }
 
-MlpMonitors Mlp::Monitor(const std::vector<const float*>& inputs) const {
-  MlpMonitors monitors;
+StreamMonitors StreamNetwork::Monitor(const std::vector<const float*>& inputs) const {
+  StreamMonitors monitors;
   double squares = 0;
   for (const Layer& layer : layers_) {
     for (const float weight : layer.weights) squares += double{weight} * weight;
@@ -284,7 +286,7 @@ MlpMonitors Mlp::Monitor(const std::vector<const float*>& inputs) const {
   return monitors;
 }
 
-std::string Mlp::Encode() const {
+std::string StreamNetwork::Encode() const {
   std::string bytes(kMagic);
   const auto put = [&](uint32_t number) {
     bytes.append(reinterpret_cast<const char*>(&number), sizeof number);
@@ -305,7 +307,7 @@ std::string Mlp::Encode() const {
   return bytes;
 }
 
-Mlp Mlp::Decode(std::string_view bytes, std::string_view name) {
+StreamNetwork StreamNetwork::Decode(std::string_view bytes, std::string_view name) {
   ByteReader reader(bytes, name);
   if (reader.Take(kMagic.size(), "the kind of file") != kMagic) {
     reader.Fail("expected a network (ATHMLP01), found something else");
@@ -321,7 +323,7 @@ Mlp Mlp::Decode(std::string_view bytes, std::string_view name) {
     sizes.push_back(static_cast<int>(size));
   }
   reader.CheckFits(floats, sizeof(float), "weights");
-  Mlp mlp(sizes, 0);
+  StreamNetwork mlp(sizes, 0);
   for (Layer& layer : mlp.layers_) {
     for (auto* part : {&layer.weights, &layer.biases, &layer.weight_speed, &layer.bias_speed}) {
       TakeFloats(reader, "weights", part);

@@ -11,7 +11,7 @@
 
 namespace athanor {
 
-struct MlpUpdate {
+struct StreamUpdate {
   double rate = 0.05, momentum = 0.9, weight_decay = 0;
   // Continual backpropagation (Dohare et al., 2024): units begun anew per update and unit that is
   // older than `maturity` updates, those of least use first. 0: none.
@@ -19,17 +19,17 @@ struct MlpUpdate {
   int maturity = 50;
 };
 
-struct MlpMonitors {
+struct StreamMonitors {
   double dormant = 0;      // share of hidden units, tau 0.025
   double weight_norm = 0;  // of all weights together
   double stable_rank = 0;  // of the last hidden layer over the inputs, centred
 };
 
-class Mlp {
+class StreamNetwork {
  public:
   // Units per layer, inputs first, classes last; at least one hidden layer. He et al.'s
   // initialisation.
-  Mlp(const std::vector<int>& sizes, uint64_t seed);
+  StreamNetwork(const std::vector<int>& sizes, uint64_t seed);
 
   const std::vector<int>& sizes() const { return sizes_; }
   int64_t multiply_adds() const;  // of one input
@@ -40,7 +40,7 @@ class Mlp {
   // One step on inputs [count,inputs] of these classes; `weights` [classes] scale the loss of each
   // class. Returns the mean loss, which is not finite when the network has diverged.
   double Update(const std::vector<const float*>& inputs, const std::vector<int>& labels,
-                const std::vector<float>& weights, const MlpUpdate& options, Random* random);
+                const std::vector<float>& weights, const StreamUpdate& options, Random* random);
 
   // Weights and biases times `shrink` plus `perturb` times those of a new network; the momentum
   // begins at 0.
@@ -48,11 +48,11 @@ class Mlp {
   // The hidden units of least use, a share of each layer, begin anew.
   void ReplaceLeastUsed(double share, Random* random);
 
-  MlpMonitors Monitor(const std::vector<const float*>& inputs) const;
+  StreamMonitors Monitor(const std::vector<const float*>& inputs) const;
 
   // All of its state. Decode throws Error (name) for bytes that are none.
   std::string Encode() const;
-  static Mlp Decode(std::string_view bytes, std::string_view name);
+  static StreamNetwork Decode(std::string_view bytes, std::string_view name);
 
  private:
   struct Layer {
@@ -70,7 +70,7 @@ class Mlp {
   void Forward(const float* input, std::vector<std::vector<float>>* activations) const;
   void BeginAnew(size_t layer, int unit, Random* random);
   int LeastUsed(size_t layer, int maturity) const;  // -1: none is old enough
-  void ReplaceUnits(const MlpUpdate& options, Random* random);
+  void ReplaceUnits(const StreamUpdate& options, Random* random);
 
   std::vector<int> sizes_;
   std::vector<Layer> layers_;
