@@ -274,7 +274,14 @@ StepReport Trainer::Step() {
     const auto asked = Clock::now();
     const std::optional<DetectionSample> sample = loader_->Next();
     report.wait_s += seconds(asked);
-    Learn(*sample, step_ * options_.batch + i, &report);
+    try {
+      Learn(*sample, step_ * options_.batch + i, &report);
+    } catch (const TrainingDiverged&) {
+      throw;
+    } catch (const Error& error) {
+      // The sample was read: it is the network that says what no part of it takes.
+      throw TrainingDiverged(error.what());
+    }
   }
   report.rate =
       keeps_rate_ ? options_.rate : OneCycle(step_, options_.steps, options_.rate, options_.rise);

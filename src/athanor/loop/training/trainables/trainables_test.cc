@@ -123,6 +123,24 @@ TEST(DetectorTrainableTest, APopulationOfDetectorsEndsInAFront) {
   EXPECT_TRUE(fs::exists(folder / "run" / "front.png"));
 }
 
+TEST(DetectorTrainableTest, AnAbsurdRateFailsTheMemberAlone) {
+  const fs::path folder = TestFolder("detector diverges");
+  const fs::path town = WriteTestTown(folder / "town", 2);
+  std::string toml = SmallDetector(town, kRate);
+  const auto trainable = OpenTrainable("detector", toml, "c.toml");
+  const fs::path checkpoint = folder / "a";
+  TrainRequest request{.hyper = {{"rate", "0.01"}}, .updates = 1, .seed = 7};
+  trainable->Train(request, checkpoint);
+  SafeTensors broken = ReadSafeTensors(checkpoint);
+  for (auto& [name, tensor] : broken.tensors) {
+    if (!name.starts_with("adamw.")) tensor = tensor.clone().fill_(NAN);
+  }
+  WriteSafeTensors(folder / "broken", broken);
+  request.from = folder / "broken";
+  EXPECT_THROW(trainable->Train(request, folder / "b"), MemberFailure);
+  EXPECT_FALSE(fs::exists(folder / "b"));
+}
+
 TEST(DetectorTrainableTest, SaysWhatIsWrong) {
   const auto check = [](const std::string& space) {
     const std::string toml = SmallDetector("/town", space);
