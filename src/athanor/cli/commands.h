@@ -69,6 +69,7 @@ CommandAction SetUpLabelAudit(CLI::App& app);
 CommandAction SetUpLabelQueue(CLI::App& app);
 CommandAction SetUpLabelImport(CLI::App& app);
 CommandAction SetUpLabelExport(CLI::App& app);
+CommandAction SetUpTrainPopulation(CLI::App& app);
 CommandAction SetUpDoctor(CLI::App& app);
 CommandAction SetUpDemo(CLI::App& app);
 

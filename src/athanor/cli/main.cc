@@ -113,6 +113,9 @@ const Command kCommands[] = {
     {"sim", "street",
      "Simulate driving logs: streets, traffic, cameras and LiDAR, with exact truth",
      SetUpSimStreet},
+    {"train", "population",
+     "Breed models: short steps, changing hyper-parameters, and the Pareto front as the result",
+     SetUpTrainPopulation},
     {"vehicle", "run", "Drive logs again as a car that keeps only what matters, under hard budgets",
      SetUpVehicleRun},
     {"vehicle", "bundle", "Tell a car what to look for, what it may use, and what to send",
@@ -135,6 +138,7 @@ const std::map<std::string, std::string> kGroupHelp = {
     {"scene", "Photographs to 3D Gaussian scenes, and what to do with them"},
     {"semantic", "Words for scenes: features of 2D models on Gaussians, and questions to them"},
     {"sim", "Simulated worlds with exact truth"},
+    {"train", "Models that are trained by themselves, many at once"},
     {"vehicle", "What a car keeps and uploads, and what the cloud tells it"},
 };
 
