@@ -74,6 +74,7 @@ CommandAction SetUpLabelExport(CLI::App& app);
 CommandAction SetUpLoopRun(CLI::App& app);
 CommandAction SetUpLoopStatus(CLI::App& app);
 CommandAction SetUpLoopReport(CLI::App& app);
+CommandAction SetUpTrainPopulation(CLI::App& app);
 CommandAction SetUpDoctor(CLI::App& app);
 CommandAction SetUpDemo(CLI::App& app);
 

@@ -122,6 +122,9 @@ const Command kCommands[] = {
     {"sim", "street",
      "Simulate driving logs: streets, traffic, cameras and LiDAR, with exact truth",
      SetUpSimStreet},
+    {"train", "population",
+     "Breed models: short steps, changing hyper-parameters, and the Pareto front as the result",
+     SetUpTrainPopulation},
     {"vehicle", "run", "Drive logs again as a car that keeps only what matters, under hard budgets",
      SetUpVehicleRun},
     {"vehicle", "bundle", "Tell a car what to look for, what it may use, and what to send",
@@ -149,6 +152,7 @@ const std::map<std::string, std::string> kGroupHelp = {
     {"scene", "Photographs to 3D Gaussian scenes, and what to do with them"},
     {"semantic", "Words for scenes: features of 2D models on Gaussians, and questions to them"},
     {"sim", "Simulated worlds with exact truth"},
+    {"train", "Models that are trained by themselves, many at once"},
     {"vehicle", "What a car keeps and uploads, and what the cloud tells it"},
 };
 
@@ -165,8 +169,8 @@ void FollowParent() {
   ::unsetenv("ATHANOR_PARENT");  // which is not that of our own children
 }
 
-// For our loops, libtorch's, and OpenBLAS's, whose pool knows nothing of the others: where cores are
-// shared, its threads wait for one another most of the time.
+// For our loops, libtorch's, and OpenBLAS's, whose pool knows nothing of the others: where cores
+// are shared, its threads wait for one another most of the time.
 void SetThreads(int threads) {
   SetNumThreads(threads);
   at::set_num_threads(NumThreads());

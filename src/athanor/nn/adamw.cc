@@ -89,8 +89,10 @@ double AdamW::Step(double rate) {
     ++left_out_, ++left_out_in_a_row_;
     LogWarning(StrCat("AdamW: the gradients after step ", steps_,
                       " are not finite; the step is left out (", left_out_, " so far)"));
-    ATHANOR_CHECK(left_out_in_a_row_ < kMostLeftOutInARow, "AdamW: the gradients of ",
-                  left_out_in_a_row_, " steps in a row are not finite; a lower rate may help");
+    if (left_out_in_a_row_ >= kMostLeftOutInARow) {
+      throw TrainingDiverged(StrCat("AdamW: the gradients of ", left_out_in_a_row_,
+                                    " steps in a row are not finite; a lower rate may help"));
+    }
   } else {
     left_out_in_a_row_ = 0;
     ++steps_;

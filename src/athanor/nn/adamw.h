@@ -11,9 +11,17 @@
 #include <utility>
 #include <vector>
 
+#include "athanor/base/error.h"
 #include "athanor/nn/safetensors.h"
 
 namespace athanor {
+
+// A loss or gradients are not finite, and will not be again: the fault of how it is trained, and of
+// nothing else.
+class TrainingDiverged : public Error {
+ public:
+  using Error::Error;
+};
 
 // In the order of their making, which is that of files too.
 class Parameters {
@@ -56,7 +64,7 @@ class AdamW {
 
   // Takes the gradients that backward() left, steps, and clears them. Returns their norm before
   // clipping. A step whose gradients are not finite is left out, with a warning in the log; so many
-  // of them in a row that the training has failed (10) throw Error.
+  // of them in a row that the training has failed (10) throw TrainingDiverged.
   double Step(double rate);
   // Steps that were left out since this was made.
   int64_t left_out() const { return left_out_; }

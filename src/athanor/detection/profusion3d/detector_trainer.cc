@@ -111,6 +111,14 @@ class Trainer {
   // Takes the tensors that the network has, too. Throws Error when there is none.
   void StartFrom(const fs::path& weights);
   StepReport Step();
+  // The rate stays what the options say.
+  void KeepRate() { keeps_rate_ = true; }
+  // From here on samples come in the order of their seed, from its first; `step` steps are behind.
+  void BeginSamples(int64_t step) {
+    step_ = first_of_samples_ = step;
+    loader_.reset();
+  }
+  void ShrinkAndPerturb(double shrink, double perturb, uint64_t seed);
   SafeTensors Checkpoint() const;
   void Restore(const fs::path& checkpoint);
   // The averaged weights.
@@ -133,7 +141,23 @@ class Trainer {
   std::vector<at::Tensor> averages_;  // of the trained tensors, in their order
   std::optional<SampleLoader> loader_;
   int64_t step_ = 0;
+  int64_t first_of_samples_ = 0;  // the step whose samples are the first
+  bool keeps_rate_ = false;
 };
+
+void Trainer::ShrinkAndPerturb(double shrink, double perturb, uint64_t seed) {
+  const at::NoGradGuard no_gradient;
+  const Detector fresh(options_.model, seed, detector_.device());
+  for (size_t i = 0; i < averages_.size(); ++i) {
+    const auto& [name, tensor] = detector_.parameters().trained()[i];
+    at::Tensor own = tensor;
+    own.mul_(shrink).add_(fresh.parameters().Get(name), perturb);
+  }
+  adam_ = AdamW(
+      &detector_.parameters(),
+      {.beta2 = 0.99, .weight_decay = options_.weight_decay, .clip_norm = options_.clip_norm});
+  StartAverages();
+}
 
 void Trainer::StartFrom(const fs::path& weights) {
   const at::NoGradGuard no_gradient;
@@ -222,8 +246,10 @@ void Trainer::Learn(const DetectionSample& sample, int64_t index, StepReport* re
     total = total + options_.camera_weight * cameras;
   }
   const double value = total.item<double>();
-  ATHANOR_CHECK(std::isfinite(value), "training: the loss of sample ", sample.id, " at step ",
-                step_, " is not finite");
+  if (!std::isfinite(value)) {
+    throw TrainingDiverged(
+        StrCat("training: the loss of sample ", sample.id, " at step ", step_, " is not finite"));
+  }
   if (total.requires_grad()) (total / options_.batch).backward();
   report->loss += value / options_.batch;
   report->classes += loss.classes / options_.batch;
@@ -239,7 +265,7 @@ StepReport Trainer::Step() {
   };
   if (!loader_) {
     loader_.emplace([samples = samples_](int64_t index) { return samples->Make(index); },
-                    step_ * options_.batch, options_.steps * options_.batch,
+                    (step_ - first_of_samples_) * options_.batch, options_.steps * options_.batch,
                     LoaderOptions{.workers = options_.workers, .ahead = 2 + options_.batch});
   }
   const auto start = Clock::now();
@@ -248,9 +274,17 @@ StepReport Trainer::Step() {
     const auto asked = Clock::now();
     const std::optional<DetectionSample> sample = loader_->Next();
     report.wait_s += seconds(asked);
-    Learn(*sample, step_ * options_.batch + i, &report);
+    try {
+      Learn(*sample, step_ * options_.batch + i, &report);
+    } catch (const TrainingDiverged&) {
+      throw;
+    } catch (const Error& error) {
+      // The sample was read: it is the network that says what no part of it takes.
+      throw TrainingDiverged(error.what());
+    }
   }
-  report.rate = OneCycle(step_, options_.steps, options_.rate, options_.rise);
+  report.rate =
+      keeps_rate_ ? options_.rate : OneCycle(step_, options_.steps, options_.rate, options_.rise);
   report.gradient_norm = adam_.Step(report.rate);
   ++step_;
   Average();
@@ -457,6 +491,42 @@ DetectTrainResult TrainDetector(const std::vector<fs::path>& datasets,
   }
   if (fs::exists(out / "metrics.jsonl")) PlotMetrics(out);
   return result;
+}
+
+DetectStepReport TrainDetectorStep(const Logs& logs, const DetectTrainOptions& given,
+                                   const DetectStep& step, const fs::path& checkpoint) {
+  DetectTrainOptions options = given;
+  options.steps = step.updates, options.paste = false;
+  const auto samples = std::make_shared<const TrainingSamples>(logs, nullptr, SamplesOf(options));
+  Trainer trainer(options, samples);
+  trainer.KeepRate();
+  int64_t before = 0;
+  if (!step.from.empty()) {
+    trainer.Restore(step.from);
+    before = trainer.step();
+    if (step.shrink != 1 || step.perturb != 0) {
+      trainer.ShrinkAndPerturb(step.shrink, step.perturb, MixBits(options.seed));
+      before = 0;  // for the averages, too
+    }
+  } else if (!options.start_from.empty()) {
+    trainer.StartFrom(options.start_from);
+  }
+  trainer.BeginSamples(before);
+  DetectStepReport report;
+  for (int64_t i = 0; i < step.updates; ++i) {
+    report.loss += trainer.Step().loss / static_cast<double>(step.updates);
+  }
+  double squares = 0;
+  for (const auto& [name, tensor] : trainer.detector().parameters().trained()) {
+    const double norm = tensor.detach().norm().item<double>();
+    squares += norm * norm;
+  }
+  report.weight_norm = std::sqrt(squares);
+  if (!std::isfinite(report.weight_norm)) {
+    throw TrainingDiverged("training: the weights are not finite");
+  }
+  WriteSafeTensors(checkpoint, trainer.Checkpoint());
+  return report;
 }
 
 DetectTrainOptions DetectTrainPreset(const std::string& name) {

@@ -11,6 +11,8 @@
 #include "athanor/base/options.h"
 #include "athanor/detection/profusion3d/augmentation.h"
 #include "athanor/detection/profusion3d/detector_options.h"
+#include "athanor/detection/profusion3d/log_detections.h"
+#include "athanor/nn/adamw.h"
 
 namespace athanor {
 
@@ -71,5 +73,24 @@ DetectTrainResult TrainDetector(const std::vector<std::filesystem::path>& datase
                                 const std::vector<std::filesystem::path>& scored_on,
                                 const std::filesystem::path& out, const DetectTrainOptions& options,
                                 bool resume, const std::function<bool()>& stop = {});
+
+// A short step of a training that somebody else cuts into steps, each with options of its own; the
+// shape of the network stays. Parameters, the state of the optimiser and averages go from step to
+// step in a checkpoint, as that of a run.
+struct DetectStep {
+  std::filesystem::path from;  // a checkpoint; empty: a new network, or options.start_from
+  int64_t updates = 0;
+  // Parameters first become shrink * theirs + perturb * those of a new network; unless that changes
+  // nothing, the optimiser and the averages begin anew.
+  double shrink = 1, perturb = 0;
+};
+struct DetectStepReport {
+  double loss = 0;         // mean over the updates
+  double weight_norm = 0;  // of all trained tensors together
+};
+// At options.rate throughout, nothing pasted; samples come in the order of options.seed. Writes the
+// checkpoint. Throws TrainingDiverged, Error.
+DetectStepReport TrainDetectorStep(const Logs& logs, const DetectTrainOptions& options,
+                                   const DetectStep& step, const std::filesystem::path& checkpoint);
 
 }  // namespace athanor

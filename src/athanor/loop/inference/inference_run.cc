@@ -1,16 +1,11 @@
 #include "athanor/loop/inference/inference_run.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -22,12 +17,7 @@
 #include "athanor/base/progress.h"
 #include "athanor/base/sha256.h"
 #include "athanor/loop/inference/inference_worker.h"
-#include "athanor/loop/queue/sqlite_queue.h"
-#ifdef ATHANOR_WITH_NATS
-#include "athanor/loop/queue/nats_queue.h"
-#endif
-
-extern char** environ;
+#include "athanor/loop/queue/worker_processes.h"
 
 namespace athanor {
 namespace {
@@ -40,160 +30,12 @@ using nlohmann::json;
 // kills them is found out long before.
 constexpr int kAttempts = 50;
 constexpr int kRounds = 4;          // over damaged cells
-constexpr int kIdleDeaths = 6;      // of workers, without a pass in between
 constexpr double kGrace_s = 5;      // for workers to see that all is done
 constexpr double kSilence_s = 120;  // in which every worker makes a pass, or is stuck
 
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
-
-// Which queue a run works on.
-struct QueuePlace {
-  fs::path file;     // of a queue on this machine
-  std::string nats;  // or a server's URL and the queue's name
-  std::string name;
-  WorkQueueOptions options;
-};
-
-std::unique_ptr<WorkQueue> OpenQueue(const QueuePlace& place) {
-  if (place.nats.empty()) return std::make_unique<SqliteQueue>(place.file, place.options);
-#ifdef ATHANOR_WITH_NATS
-  NatsQueueOptions options;
-  static_cast<WorkQueueOptions&>(options) = place.options;
-  return std::make_unique<NatsQueue>(place.nats, place.name, options);
-#else
-  throw Error(StrCat(place.nats, ": this program was built without NATS"));
-#endif
-}
-
-// One run may hold a folder with work from a file, or any number with work from a server.
-class FolderLock {
- public:
-  FolderLock(const fs::path& path, bool is_shared) {
-    file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    ATHANOR_CHECK(file_ >= 0, path.string(), ": cannot open: ", std::strerror(errno));
-    if (::flock(file_, (is_shared ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0) return;
-    ::close(file_);
-    throw Error(StrCat(path.parent_path().parent_path().string(),
-                       ": another inference is at work in this folder"));
-  }
-  ~FolderLock() { ::close(file_); }
-  FolderLock(const FolderLock&) = delete;
-  FolderLock& operator=(const FolderLock&) = delete;
-
- private:
-  int file_ = -1;
-};
-
-// While it lives, no other run makes the table.
-class TableLock {
- public:
-  explicit TableLock(const fs::path& path) {
-    file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    ATHANOR_CHECK(file_ >= 0 && ::flock(file_, LOCK_EX) == 0, path.string(),
-                  ": cannot lock: ", std::strerror(errno));
-  }
-  ~TableLock() { ::close(file_); }
-  TableLock(const TableLock&) = delete;
-  TableLock& operator=(const TableLock&) = delete;
-
- private:
-  int file_ = -1;
-};
-
-// Its name is in no other process's hands, here or elsewhere.
-std::string RunName() {
-  char host[256] = "host";
-  ::gethostname(host, sizeof host - 1);
-  const auto now = std::chrono::system_clock::now().time_since_epoch().count();
-  return StrCat("run-", Sha256Of(StrCat(host, " ", ::getpid(), " ", now)).substr(0, 12));
-}
-
-class WorkerProcesses {
- public:
-  WorkerProcesses(const InferenceOptions& options, fs::path run) : options_(options), run_(run) {
-    pids_.resize(options.workers);
-    for (pid_t& pid : pids_) pid = Start();
-  }
-  ~WorkerProcesses() { KillAll(); }
-
-  // The number that are at work. Replaces those that died. Throws Error as RunInference.
-  int Look(int64_t passes, int64_t* deaths) {
-    int alive = 0;
-    for (pid_t& pid : pids_) {
-      if (pid == 0) continue;
-      int status = 0;
-      if (::waitpid(pid, &status, WNOHANG) == 0) {
-        ++alive;
-        continue;
-      }
-      const std::string name = names_.at(pid);
-      pid = 0;
-      if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
-      const fs::path reason = run_ / (name + ".error");
-      std::error_code error;
-      if (fs::is_regular_file(reason, error)) throw Error(ReadFile(reason));
-      ++*deaths;
-      if (passes > passes_at_death_) idle_deaths_ = 0;
-      passes_at_death_ = passes;
-      const std::string how = WIFSIGNALED(status) ? StrCat("signal ", WTERMSIG(status))
-                              : WEXITSTATUS(status) == kHungExit
-                                  ? std::string("a frame that took too long")
-                                  : StrCat("exit status ", WEXITSTATUS(status));
-      LogWarning(StrCat("worker ", name, " ended by ", how, "; another takes its place"));
-      ATHANOR_CHECK(++idle_deaths_ < kIdleDeaths + options_.workers,
-                    "inference: workers end before they have done anything (", how, ")");
-      pid = Start();
-      ++alive;
-    }
-    return alive;
-  }
-
-  void KillAll() {
-    for (pid_t& pid : pids_) {
-      if (pid == 0) continue;
-      ::kill(pid, SIGKILL);
-      ::waitpid(pid, nullptr, 0);
-      pid = 0;
-    }
-  }
-  // The ones that are stuck make room for others.
-  void KillToReplace() {
-    for (const pid_t pid : pids_) {
-      if (pid != 0) ::kill(pid, SIGKILL);
-    }
-  }
-
-  const std::map<pid_t, std::string>& names() const { return names_; }
-
- private:
-  pid_t Start() {
-    const std::string name = StrCat(run_.filename().string(), "-", names_.size());
-    std::vector<std::string> words = options_.worker_command(run_, name);
-    std::vector<char*> arguments;
-    for (std::string& word : words) arguments.push_back(word.data());
-    arguments.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
-    pid_t pid = 0;
-    const int failure =
-        ::posix_spawn(&pid, arguments[0], &actions, nullptr, arguments.data(), environ);
-    posix_spawn_file_actions_destroy(&actions);
-    ATHANOR_CHECK(failure == 0, words[0], ": cannot start: ", std::strerror(failure));
-    names_[pid] = name;
-    return pid;
-  }
-
-  const InferenceOptions& options_;
-  const fs::path run_;
-  std::vector<pid_t> pids_;  // 0: has ended
-  std::map<pid_t, std::string> names_;
-  int64_t passes_at_death_ = 0;
-  int idle_deaths_ = 0;
-};
 
 class Run {
  public:
@@ -205,7 +47,7 @@ class Run {
         options_(options),
         cells_(plan.cells),
         work_(folder_ / "work"),
-        run_(work_ / RunName()) {
+        run_(work_ / UniqueRunName()) {
     for (const ModelSpec& model : plan.models) {
       CheckModelName(model.name);
       ATHANOR_CHECK(std::count_if(plan.models.begin(), plan.models.end(),
@@ -218,7 +60,10 @@ class Run {
   InferenceReport Do() {
     const auto start = Clock::now();
     MakeFolder(work_);
-    const FolderLock lock(work_ / "lock", !options_.nats.empty());
+    const FileLock lock(
+        work_ / "lock",
+        options_.nats.empty() ? FileLock::Mode::kExclusive : FileLock::Mode::kShared,
+        folder_.string() + ": another inference is at work in this folder");
     if (options_.nats.empty()) RemoveOldRuns();
     const std::vector<CellShard> shards = plan_.Shards();
     if (options_.retry_failed) ForgetFailures(shards);
@@ -332,11 +177,15 @@ class Run {
   void Watch(WorkQueue& queue) {
     std::optional<Progress> bar;
     if (options_.show_progress) bar.emplace("inference", report_.cells, report_.reused);
-    WorkerProcesses workers(options_, run_);
+    WorkerProcesses workers(
+        {.count = options_.workers, .run = run_, .command = [&](const std::string& name) {
+           return options_.worker_command(run_, name);
+         }});
     int64_t seen = -1;
     auto last_pass = Clock::now(), last_look = Clock::now();
     std::optional<Clock::time_point> done;
-    while (workers.Look(report_.passes, &report_.deaths) > 0) {
+    for (const int64_t before = report_.deaths; workers.Look(report_.passes) > 0;) {
+      report_.deaths = before + workers.deaths();
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
       if (SecondsSince(last_look) < 0.25) continue;
       last_look = Clock::now();
@@ -380,7 +229,7 @@ class Run {
 
   // `is_known`: all cells were there. Then a table of the same plan is this one.
   void MakeTable(bool is_known) const {
-    const TableLock lock(work_ / "table-lock");
+    const FileLock lock(work_ / "table-lock", FileLock::Mode::kWait);
     std::error_code error;
     if (is_known && fs::is_regular_file(folder_ / "table.json", error)) {
       try {

@@ -19,6 +19,7 @@
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
 #include "athanor/base/parallel.h"
+#include "athanor/loop/queue/worker_processes.h"
 
 namespace athanor {
 namespace {

@@ -34,9 +34,6 @@ struct WorkerOptions {
   int read_ahead = 2;  // frames that are read while another is computed; 0: none
 };
 
-// Exit status of a worker that hung.
-inline constexpr int kHungExit = 75;
-
 // Works until the queue is empty. The lease is extended after each frame only: a model that hangs
 // loses it. A frame for which the model, or the reading of its data, throws, and one whose output
 // is not whole, is recorded as failed, with the reason. Throws Error for what is no frame's fault:

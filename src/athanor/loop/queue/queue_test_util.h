@@ -59,6 +59,8 @@ class Child {
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
 
+  pid_t pid() const { return pid_; }
+
   // Its exit status, 128 + n after signal n. Sends `signal` before unless that is 0.
   int End(int signal) {
     if (pid_ <= 0) return status_;

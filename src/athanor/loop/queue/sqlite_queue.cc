@@ -64,6 +64,7 @@ SqliteQueue::SqliteQueue(const std::filesystem::path& path, const WorkQueueOptio
                          std::function<BootTime()> now)
     : options_(options), now_(std::move(now)), database_(path, SqliteDatabase::Mode::kCreate) {
   CheckWorkQueueOptions(options, database_.name());
+  if (!options.is_flushed) database_.Execute("PRAGMA synchronous = OFF");
   database_.Migrate(kSchema);
 }
 

@@ -23,6 +23,9 @@ namespace athanor {
 struct WorkQueueOptions {
   double lease_s = 30;  // a worker that is silent for so long has lost its job
   int attempts = 5;     // leases that a job gets; after the last it is a dead letter
+  // Whether a file survives a loss of power. A queue that is made anew with each run need not: it
+  // survives kill -9 all the same, and costs a twentieth.
+  bool is_flushed = true;
 };
 
 struct LeasedJob {
