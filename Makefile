@@ -22,7 +22,7 @@ help:  ## this list
 demo: configure  ## from nothing to a scene to look at and a loop that finds dogs, in runs/demo
 	@$(NINJA) -C $(BUILD) athanor
 	$(BUILD)/athanor demo -o runs/demo
-	$(BUILD)/athanor loop run configs/loop/demo.toml -o runs/demo/loop
+	$(BUILD)/athanor loop run configs/loop/demo.toml -o runs/demo/loop --rounds 1
 
 test: configure  ## build everything and run the fast tests
 	@$(NINJA) -C $(BUILD)

@@ -10,6 +10,8 @@
 #include <iostream>
 #include <map>
 #include <new>
+#include <set>
+#include <string>
 
 #include "athanor/base/log.h"
 #include "athanor/base/parallel.h"
@@ -169,6 +171,18 @@ void FollowParent() {
   ::unsetenv("ATHANOR_PARENT");  // which is not that of our own children
 }
 
+// Of the groups whose commands run the detector, whose many short loops are shared out to threads.
+const std::set<std::string> kManyShortLoops = {"detect", "infer", "label",
+                                               "loop",   "train", "vehicle"};
+
+// libgomp's threads spin while they wait, and keep the cores from everybody else's: two cores were
+// slower than one. It reads how to wait when it is loaded, so the program begins anew.
+void WaitWithoutSpinning(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
+  ::setenv("OMP_WAIT_POLICY", "passive", 1);
+  ::execv("/proc/self/exe", argv);
+}
+
 // For our loops, libtorch's, and OpenBLAS's, whose pool knows nothing of the others: where cores
 // are shared, its threads wait for one another most of the time.
 void SetThreads(int threads) {
@@ -245,6 +259,9 @@ int Run(int argc, char** argv) {
     return 0;
   }
   if (!actions.contains(chosen)) throw UsageError("expected a command" + hint(chosen));
+  const CLI::App* group = chosen;
+  while (group->get_parent() != &app) group = group->get_parent();
+  if (kManyShortLoops.contains(group->get_name())) WaitWithoutSpinning(argv);
   SetLogLevel(levels.at(log_level));
   SetThreads(threads);
   RegisterLakes();
