@@ -450,12 +450,6 @@ std::string Fixed(LoopOptions options) {
 
 }  // namespace
 
-const std::vector<std::string>& LoopStages() {
-  static const std::vector<std::string> stages = {"record", "drive", "ingest",   "infer",  "mine",
-                                                  "label",  "train", "evaluate", "promote"};
-  return stages;
-}
-
 fs::path LoopRoundFolder(const fs::path& folder, int round) {
   return folder / "rounds" / StrCat(round < 10 ? "0" : "", round);
 }

@@ -35,9 +35,6 @@ struct LoopRunOptions {
 bool RunLoop(const std::filesystem::path& folder, const LoopOptions& options,
              const LoopRunOptions& run);
 
-// Of the stages of a round, in their order; "record" only where logs are simulated.
-const std::vector<std::string>& LoopStages();
-
 // Where the parts of a round are.
 std::filesystem::path LoopRoundFolder(const std::filesystem::path& folder, int round);
 // The logs of a round; `round` 0 throws.
