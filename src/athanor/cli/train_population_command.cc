@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 struct Arguments {
   std::string config;
-  fs::path out = "runs/population", as_worker;
+  fs::path out, as_worker;
   std::string worker_name;
   bool join = false;
   PopulationRunOptions options;
@@ -121,8 +121,7 @@ CommandAction SetUpTrainPopulation(CLI::App& app) {
                  "configs/population, or a TOML file")
       ->required()
       ->type_name("NAME|FILE.toml");
-  AddPath(app, "-o,--out", &a.out,
-          "folder of the run; one that is there goes on (default: runs/population)");
+  AddPath(app, "-o,--out", &a.out, "folder of the run; one that is there goes on")->required();
   app.add_option("--workers", a.options.workers,
                  "processes that train and evaluate; each computes on one thread, or on --threads "
                  "(default: 1)")
