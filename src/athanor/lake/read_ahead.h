@@ -12,8 +12,9 @@
 namespace athanor {
 
 struct ReadAheadOptions {
-  int threads = 4;                           // requests at a time, 1 or more
-  int64_t ahead_bytes = int64_t{64} << 20;   // of blocks, from the reader's place on
+  int threads = 4;  // requests at a time, 1 or more
+  // Of blocks, from the reader's place on; no further than the cache's memory holds.
+  int64_t ahead_bytes = int64_t{64} << 20;
   int64_t request_bytes = int64_t{4} << 20;  // neighbouring blocks in one request at most
 };
 
