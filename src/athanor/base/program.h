@@ -1,4 +1,4 @@
-// Other programs, run without a shell.
+// Other programs, run without a shell, and their words for people who have one.
 #pragma once
 
 #include <filesystem>
@@ -15,5 +15,8 @@ namespace athanor {
 int RunProgram(const std::vector<std::string>& arguments, const std::filesystem::path& log,
                const std::string& remedy,
                const std::vector<std::pair<std::string, std::string>>& environment = {});
+
+// A word as a shell takes it: in quotes when it needs them.
+std::string ShellWord(const std::string& word);
 
 }  // namespace athanor

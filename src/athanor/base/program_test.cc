@@ -34,6 +34,20 @@ TEST(RunProgramTest, AddsWhatItPrintsAndReturnsItsStatus) {
   std::filesystem::remove(log);
 }
 
+TEST(ShellWordTest, AShellReadsTheWordBack) {
+  const auto log = LogPath();
+  std::filesystem::remove(log);
+  std::string line = "printf '%s;'", expected;
+  for (const char* word : {"plain-1.5,x", "", "two words", "it's", "$HOME", "a\nb", "*;&|<>"}) {
+    line += " " + ShellWord(word);
+    expected += std::string(word) + ";";
+  }
+  EXPECT_EQ(RunProgram({"sh", "-c", line}, log, ""), 0);
+  EXPECT_EQ(ReadFile(log), expected);
+  EXPECT_EQ(ShellWord("plain-1.5,x"), "plain-1.5,x");
+  std::filesystem::remove(log);
+}
+
 TEST(RunProgramTest, SaysWhatToDoWhenThereIsNoSuchProgram) {
   EXPECT_THAT(ErrorOf([] { RunProgram({"no-such-program"}, LogPath(), "install it"); }),
               AllOf(HasSubstr("'no-such-program'"), HasSubstr("install it")));

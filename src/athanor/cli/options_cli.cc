@@ -303,16 +303,4 @@ std::string Grouped(int64_t value) {
   return digits;
 }
 
-std::string ShellWord(const std::filesystem::path& path) {
-  const std::string text = path.string();
-  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return std::isalnum(static_cast<uint8_t>(c)) ||
-           std::string_view("/._-+=:@%").find(c) != std::string_view::npos;
-  });
-  if (plain) return text;
-  std::string quoted = "'";
-  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
-
 }  // namespace athanor

@@ -77,7 +77,5 @@ std::string Table(const std::vector<std::vector<std::string>>& rows);
 std::string Fixed(double value, int digits);
 // 1,234,567
 std::string Grouped(int64_t value);
-// As a shell takes it: in quotes when it needs them.
-std::string ShellWord(const std::filesystem::path& path);
 
 }  // namespace athanor

@@ -3,6 +3,7 @@
 
 #include "athanor/base/files.h"
 #include "athanor/base/log.h"
+#include "athanor/base/program.h"
 #include "athanor/cli/commands.h"
 #include "athanor/cli/options_cli.h"
 #include "athanor/cli/scene_report.h"

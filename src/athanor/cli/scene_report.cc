@@ -5,6 +5,7 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
+#include "athanor/base/program.h"
 #include "athanor/cli/options_cli.h"
 #include "athanor/ops/device.h"
 #include "athanor/scenes/gaussians/reconstruct_run.h"

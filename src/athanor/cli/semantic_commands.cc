@@ -11,6 +11,7 @@
 
 #include "athanor/base/files.h"
 #include "athanor/base/log.h"
+#include "athanor/base/program.h"
 #include "athanor/base/progress.h"
 #include "athanor/cli/commands.h"
 #include "athanor/cli/options_cli.h"

@@ -1,6 +1,7 @@
 // athanor semantic distill, predict
 #include <iostream>
 
+#include "athanor/base/program.h"
 #include "athanor/cli/commands.h"
 #include "athanor/cli/options_cli.h"
 #include "athanor/scenes/gaussians/reconstruct_run.h"

@@ -1,6 +1,7 @@
 // athanor sim room
 #include <iostream>
 
+#include "athanor/base/program.h"
 #include "athanor/cli/commands.h"
 #include "athanor/cli/options_cli.h"
 #include "athanor/simulation/rooms/write_room.h"

@@ -2,6 +2,7 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
+#include "athanor/detection/evaluation/nuscenes_eval.h"
 
 namespace athanor {
 
@@ -60,6 +61,9 @@ void FindFile(std::string* path) {
 LoopOptions ReadLoopOptions(const fs::path& path) {
   LoopOptions options;
   Describe(options).ReadToml(path);
+  ATHANOR_CHECK(FindNuscenesClass(options.rare) >= 0, path.string(),
+                ": rare: expected a class of the nuScenes benchmark or animal, found '",
+                options.rare, "'");
   for (std::string* file :
        {&options.logs, &options.home, &options.test, &options.small, &options.ranges}) {
     FindFile(file);

@@ -1,15 +1,11 @@
 #include "athanor/loop/rounds/loop_run.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
@@ -19,6 +15,7 @@
 #include "athanor/detection/evaluation/nuscenes_files.h"
 #include "athanor/loop/mining/mined_hits.h"
 #include "athanor/loop/mining/purity.h"
+#include "athanor/loop/queue/worker_processes.h"
 #include "athanor/loop/registry/model_registry.h"
 
 namespace athanor {
@@ -35,20 +32,9 @@ struct NothingNew {
 
 bool IsSimulated(const std::string& logs) { return logs.ends_with(".toml"); }
 
-// As a shell reads it.
 std::string ShellLine(const Words& words) {
   std::string line;
-  for (const std::string& word : words) {
-    const bool is_plain =
-        !word.empty() && word.find_first_not_of(
-                             "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                             "_-+=:,./%@") == std::string::npos;
-    std::string quoted = word;
-    for (size_t i = 0; (i = quoted.find('\'', i)) != std::string::npos; i += 4) {
-      quoted.replace(i, 1, "'\\''");
-    }
-    line += (line.empty() ? "" : " ") + (is_plain ? word : "'" + quoted + "'");
-  }
+  for (const std::string& word : words) line += (line.empty() ? "" : " ") + ShellWord(word);
   return line;
 }
 
@@ -59,23 +45,32 @@ std::string LastLine(const std::string& text) {
   return text.substr(begin == std::string::npos ? 0 : begin + 1, end - begin);
 }
 
-std::string Text(double value) {
-  std::ostringstream out;
-  out << value;
-  return out.str();
-}
-
-// JSON as Python writes it, whose NaN becomes null.
-nlohmann::json ReadMetrics(const fs::path& path) {
-  std::string text = ReadFile(path);
-  const std::string nan = ": NaN";
-  for (size_t at = 0; (at = text.find(nan, at)) != std::string::npos;) {
-    text.replace(at, nan.size(), ": null");
-  }
-  try {
+// What `detect eval` left: "mAP", "NDS", and the AP of each class by its name, 0 for none.
+std::map<std::string, double> ReadScores(const fs::path& folder) {
+  const auto read = [&](const char* name) {
+    std::string text = ReadFile(folder / name);
+    // As Python writes it, which JSON does not know.
+    const std::string nan = ": NaN";
+    for (size_t at = 0; (at = text.find(nan, at)) != std::string::npos;) {
+      text.replace(at, nan.size(), ": null");
+    }
     return nlohmann::json::parse(text);
+  };
+  const auto number = [](const nlohmann::json& value) {
+    return value.is_null() ? 0 : value.get<double>();
+  };
+  try {
+    const nlohmann::json summary = read("metrics_summary.json"),
+                         unscored = read("metrics_unscored.json");
+    std::map<std::string, double> scores = {{"mAP", number(summary.at("mean_ap"))},
+                                            {"NDS", number(summary.at("nd_score"))}};
+    for (const auto& [name, ap] : summary.at("mean_dist_aps").items()) scores[name] = number(ap);
+    for (const auto& [name, item] : unscored.items()) {
+      scores[name] = number(item.at("mean_dist_ap"));
+    }
+    return scores;
   } catch (const nlohmann::json::exception& error) {
-    throw Error(StrCat(path.string(), ": expected metrics: ", error.what()));
+    throw Error(StrCat(folder.string(), ": expected metrics of detect eval: ", error.what()));
   }
 }
 
@@ -86,25 +81,6 @@ fs::path VersionIn(const fs::path& folder) {
                 files.size());
   return files[0];
 }
-
-// One loop at a time in a folder.
-class FolderLock {
- public:
-  explicit FolderLock(const fs::path& folder) {
-    const fs::path path = folder / "lock";
-    file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    ATHANOR_CHECK(file_ >= 0, path.string(), ": cannot open: ", std::strerror(errno));
-    if (::flock(file_, LOCK_EX | LOCK_NB) == 0) return;
-    ::close(file_);
-    throw Error(folder.string() + ": another loop is at work in this folder");
-  }
-  ~FolderLock() { ::close(file_); }
-  FolderLock(const FolderLock&) = delete;
-  FolderLock& operator=(const FolderLock&) = delete;
-
- private:
-  int file_;
-};
 
 class Loop {
  public:
@@ -194,7 +170,7 @@ class Loop {
       const std::string start = options_.start == "first" ? state_.rounds[0].weights : deployed;
       for (const std::string& word :
            Words{"--preset", options_.preset, "--start-from", start, "--steps",
-                 std::to_string(options_.steps), "--rate", Text(options_.rate), "--seed",
+                 std::to_string(options_.steps), "--rate", StrCat(options_.rate), "--seed",
                  std::to_string(options_.seed + r), "-o", out.string()}) {
         words.push_back(word);
       }
@@ -223,7 +199,7 @@ class Loop {
                     "--per-box",
                     "0",
                     "--window",
-                    Text(options_.window_s)};
+                    StrCat(options_.window_s)};
     if (options_.choose == "random") {
       Run({"mine", "rule", lake.string(), "SELECT frame FROM frames", "--count", "1000000",
            "--drawn", "1", "-o", (here / "everything").string()});
@@ -242,7 +218,7 @@ class Loop {
            (folder_ / "digest.sqlite").string(), "--count", count, "-o",
            (here / "undigested").string()});
       Run({"mine", "similar", lake.string(), "--text", options_.words, "--features", table.string(),
-           "--model", "large", "--count", count, "--window", Text(options_.window_s), "-o",
+           "--model", "large", "--count", count, "--window", StrCat(options_.window_s), "-o",
            (here / "similar").string()});
       for (const std::string& word : Words{"--digest", (folder_ / "digest.sqlite").string(),
                                            "--hits", (here / "undigested" / "hits.json").string(),
@@ -266,7 +242,6 @@ class Loop {
   // How pure the batch is, by the boxes of the logs.
   void CountRare(const MinedHits& batch, const fs::path& lake) {
     const int class_index = FindNuscenesClass(options_.rare);
-    ATHANOR_CHECK(class_index >= 0, "loop: rare: there is no class \"", options_.rare, "\"");
     const double range_m = ReadNuscenesConfig(options_.ranges).class_range_m[class_index];
     std::set<std::string> rare;
     bool has_boxes = false;
@@ -330,19 +305,7 @@ class Loop {
     const fs::path out = RoundFolder() / "eval";
     Run({"detect", "eval", "--truth", LoopTest(folder_, options_).string(), "--config",
          options_.ranges, "--model", weights.string(), "-o", out.string()});
-    const nlohmann::json summary = ReadMetrics(out / "metrics_summary.json");
-    const nlohmann::json unscored = ReadMetrics(out / "metrics_unscored.json");
-    std::map<std::string, double>& scores = Record().scores;
-    scores.clear();
-    scores["mAP"] = summary.at("mean_ap").get<double>();
-    scores["NDS"] = summary.at("nd_score").get<double>();
-    for (const auto& [name, ap] : summary.at("mean_dist_aps").items()) {
-      scores[name] = ap.is_number() ? ap.get<double>() : 0;
-    }
-    for (const auto& [name, item] : unscored.items()) {
-      const nlohmann::json& ap = item.at("mean_dist_ap");
-      scores[name] = ap.is_number() ? ap.get<double>() : 0;
-    }
+    Record().scores = ReadScores(out);
   }
 
   // What is not worse is deployed.
@@ -373,7 +336,7 @@ class Loop {
       if (!parent.empty()) {
         added.model.parents = {parent};
         added.model.hyper = {{"steps", std::to_string(options_.steps)},
-                             {"rate", Text(options_.rate)}};
+                             {"rate", StrCat(options_.rate)}};
         added.manifest = RoundFolder() / "data.txt";
         std::string manifest;
         for (const std::string& logs : LearnedLogs()) manifest += logs + "\n";
@@ -475,8 +438,12 @@ LoopOptions OptionsOfLoop(const fs::path& folder) {
 
 bool RunLoop(const fs::path& folder, const LoopOptions& options, const LoopRunOptions& run) {
   CheckLoopOptions(options);
+  for (const fs::path& weights : {run.small, run.large}) {
+    ATHANOR_CHECK(fs::exists(weights), "loop: ", weights.string(), ": no such file");
+  }
   MakeFolder(folder);
-  const FolderLock lock(folder);
+  const FileLock lock(folder / "lock", FileLock::Mode::kExclusive,
+                      folder.string() + ": another loop is at work in this folder");
   if (fs::exists(folder / "loop.toml")) {
     ATHANOR_CHECK(Fixed(OptionsOfLoop(folder)) == Fixed(options), folder.string(),
                   ": holds a loop of other options (loop.toml); expected the same, or another "

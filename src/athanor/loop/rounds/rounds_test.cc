@@ -238,6 +238,11 @@ TEST_F(LoopTest, RefusesWhatCannotBe) {
   WriteFile(folder_ / "bad.toml", "rounds = 2\nround = 3\n");
   EXPECT_THAT(ErrorOf([&] { ReadLoopOptions(folder_ / "bad.toml"); }),
               AllOf(HasSubstr("bad.toml"), HasSubstr("round")));
+  WriteFile(folder_ / "bad.toml", "rare = 'dragon'\n");
+  EXPECT_THAT(ErrorOf([&] { ReadLoopOptions(folder_ / "bad.toml"); }), HasSubstr("found 'dragon'"));
+  LoopRunOptions without = run_;
+  without.large = folder_ / "none.safetensors";
+  EXPECT_THAT(ErrorOf([&] { RunLoop(loop, options_, without); }), HasSubstr("no such file"));
   WriteFile(loop / "state.json", "{");
   EXPECT_THAT(ErrorOf([&] { ReadLoopState(loop); }), HasSubstr("expected a loop's state"));
   EXPECT_THAT(ErrorOf([&] { OptionsOfLoop(folder_ / "none"); }), HasSubstr("expected a loop"));
