@@ -46,7 +46,6 @@ class PopulationStore {
  private:
   void Save(const Member& member);
   Member& At(int64_t id, MemberState expected);
-  void SetOrder(Member* member);
   void RemoveDropped() const;
 
   std::filesystem::path run_;
