@@ -19,8 +19,8 @@ ReadAhead::ReadAhead(std::shared_ptr<BlockCache> cache, const std::vector<ReadRe
                 "read-ahead: expected 1 or more threads and bytes, found ", options.threads,
                 " threads, ", options.ahead_bytes, " bytes ahead, ", options.request_bytes,
                 " per request");
-  // Further ahead than memory holds, neighbours would lose their places to what is needed sooner, and
-  // be fetched again.
+  // Further ahead than memory holds, neighbours would lose their places to what is needed sooner,
+  // and be fetched again.
   options_.ahead_bytes = std::min(options.ahead_bytes, cache_->options_.memory_bytes);
   plan_ = cache_->Announce(order);
   bytes_before_.reserve(plan_->blocks.size() + 1);
