@@ -10,6 +10,7 @@
 #include <map>
 #include <mutex>
 #include <random>
+#include <thread>
 #include <utility>
 
 #include "athanor/base/error.h"
@@ -211,7 +212,13 @@ struct NatsQueue::State {
     config.Retention = retention;
     config.Storage = js_FileStorage;
     MustPersist("cannot make the stream " + stream_name, [&](jsErrCode* error) {
-      const natsStatus status = js_AddStream(nullptr, stream, &config, nullptr, error);
+      natsStatus status = js_AddStream(nullptr, stream, &config, nullptr, error);
+      // Another process is making it just now: the broker knows its subjects before its name.
+      for (int i = 0; i < 100 && *error == JSStreamSubjectOverlapErr; ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        *error = {};
+        status = js_AddStream(nullptr, stream, &config, nullptr, error);
+      }
       // There, made with other settings by whoever runs the broker.
       return *error == JSStreamNameExistErr ? NATS_OK : status;
     });

@@ -311,6 +311,27 @@ TEST(NatsQueueTest, SlowABrokerThatRestartsLosesNothingAndWorkersGoOn) {
   work.ExpectAllDoneOnce();
 }
 
+TEST(NatsQueueTest, ManyMayMakeAQueueAtOnce) {
+  if (FindNatsServer().empty()) GTEST_SKIP() << "needs the program nats-server";
+  const NatsBroker broker(TestFolder("nats at once"));
+  for (int round = 0; round < 20; ++round) {
+    std::vector<std::string> errors(4);
+    std::vector<std::thread> threads;
+    for (std::string& error : errors) {
+      threads.emplace_back([&] {
+        try {
+          NatsQueue(broker.Url(), StrCat("queue-", round)).Publish("job", "bytes");
+        } catch (const Error& what) {
+          error = what.what();
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    for (const std::string& error : errors) EXPECT_EQ(error, "") << round;
+    EXPECT_EQ(NatsQueue(broker.Url(), StrCat("queue-", round)).Counts().waiting, 1);
+  }
+}
+
 TEST(NatsQueueTest, NoBrokerAndBadNamesAreOneClearLine) {
   if (FindNatsServer().empty()) GTEST_SKIP() << "needs the program nats-server";
   std::string url;
