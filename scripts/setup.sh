@@ -9,7 +9,7 @@
 set -euo pipefail
 
 declare -A groups=(
-  [build]="cmake ninja-build g++ make pkg-config ccache libtorch-dev libopenblas-dev
+  [build]="cmake ninja-build g++ make pkg-config ccache libtorch-dev libgloo-dev libopenblas-dev
            libopenblas0-pthread libeigen3-dev libhwy-dev nlohmann-json3-dev libcli11-dev
            libtomlplusplus-dev libspdlog-dev libfmt-dev libnanoflann-dev libzstd-dev zlib1g-dev
            liblz4-dev libflatbuffers-dev flatbuffers-compiler
@@ -25,6 +25,7 @@ declare -A optional=(
   [colmap]="photographs without poses cannot be imported"
   [wordnet-base]="queries know fewer words"
   [libonnxruntime-dev]="ONNX models of others cannot be run"
+  [libgloo-dev]="a training runs in one process only"
   [nats-server]="queues over NATS are not tested"
   [libnats-dev]="work is shared by processes of one machine only"
   [clang-format-14]="sources are not checked for their format"

@@ -29,9 +29,9 @@ std::vector<char*> Pointers(const std::vector<std::string>& words) {
 
 }  // namespace
 
-int RunProgram(const std::vector<std::string>& arguments, const std::filesystem::path& log,
-               const std::string& remedy,
-               const std::vector<std::pair<std::string, std::string>>& environment) {
+pid_t StartProgram(const std::vector<std::string>& arguments, const std::filesystem::path& log,
+                   const std::string& remedy,
+                   const std::vector<std::pair<std::string, std::string>>& environment) {
   std::vector<std::string> variables;
   for (const auto& [name, value] : environment) variables.push_back(name + "=" + value);
   for (char** entry = environ; *entry != nullptr; ++entry) {
@@ -44,15 +44,26 @@ int RunProgram(const std::vector<std::string>& arguments, const std::filesystem:
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, log.c_str(),
-                                   O_WRONLY | O_CREAT | O_APPEND, 0666);
-  posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+  if (log.empty()) {
+    posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+  } else {
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, log.c_str(),
+                                     O_WRONLY | O_CREAT | O_APPEND, 0666);
+    posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+  }
   pid_t process = 0;
   const int failure = posix_spawnp(&process, arguments[0].c_str(), &actions, nullptr,
                                    Pointers(arguments).data(), Pointers(variables).data());
   posix_spawn_file_actions_destroy(&actions);
   ATHANOR_CHECK(failure == 0, "cannot run '", arguments[0], "': ", std::strerror(failure), "; ",
                 remedy);
+  return process;
+}
+
+int RunProgram(const std::vector<std::string>& arguments, const std::filesystem::path& log,
+               const std::string& remedy,
+               const std::vector<std::pair<std::string, std::string>>& environment) {
+  const pid_t process = StartProgram(arguments, log, remedy, environment);
   int status = 0;
   while (waitpid(process, &status, 0) < 0) {
     ATHANOR_CHECK(errno == EINTR, "cannot wait for '", arguments[0], "': ", std::strerror(errno));

@@ -1,6 +1,8 @@
 // Other programs, run without a shell, and their words for people who have one.
 #pragma once
 
+#include <sys/types.h>
+
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -8,10 +10,15 @@
 
 namespace athanor {
 
-// Runs arguments[0], found in PATH, and waits for it. What it prints is added to `log`; it reads
-// nothing. `environment` is set for it beside our own variables. An argument may hold any
-// character. Returns the exit status; 128 and above for a signal. Throws Error, ending in
-// `remedy`, when there is no such program.
+// Starts arguments[0], found in PATH. It reads nothing; what it prints is added to `log`, or, when
+// that is empty, goes to our standard error. `environment` is set for it beside our own variables.
+// Throws Error, ending in `remedy`, when there is no such program.
+pid_t StartProgram(const std::vector<std::string>& arguments, const std::filesystem::path& log,
+                   const std::string& remedy,
+                   const std::vector<std::pair<std::string, std::string>>& environment = {});
+
+// Starts it, and waits for it. Returns the exit status; 128 and above for a signal. Throws
+// as StartProgram.
 int RunProgram(const std::vector<std::string>& arguments, const std::filesystem::path& log,
                const std::string& remedy,
                const std::vector<std::pair<std::string, std::string>>& environment = {});

@@ -47,6 +47,7 @@ class Process {
     posix_spawn_file_actions_destroy(&actions);
   }
 
+  pid_t pid() const { return pid_; }
   void Signal(int number) const { ::kill(pid_, number); }
   // Waits for the end. Returns the exit status, or 1000 + the signal that ended it.
   int Wait() {

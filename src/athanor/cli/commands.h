@@ -45,6 +45,7 @@ CommandAction SetUpMineSelect(CLI::App& app);
 CommandAction SetUpMinePurity(CLI::App& app);
 CommandAction SetUpDetectEval(CLI::App& app);
 CommandAction SetUpDetectTrain(CLI::App& app);
+CommandAction SetUpDetectFollow(CLI::App& app);
 CommandAction SetUpDetectPredict(CLI::App& app);
 CommandAction SetUpDetectPretrain(CLI::App& app);
 CommandAction SetUpDetectExport(CLI::App& app);

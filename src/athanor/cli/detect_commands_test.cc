@@ -2,6 +2,9 @@
 // an Argoverse 2 log, and how they fail.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -183,6 +186,79 @@ TEST(Detect, SaysWhatIsWrong) {
   EXPECT_THAT(Execute({"detect", "export", folder.string(), "-o", "x"}).err,
               HasSubstr("expected a training with a checkpoint"));
 }
+
+#ifdef ATHANOR_HAS_GLOO
+
+TEST(Detect, ProcessesShareATrainingAndGoOnAfterTheDeathOfOne) {
+  const fs::path folder = TestFolder("detect processes");
+  WriteFile(folder / "small.toml", kSmallDetector);
+  const auto words = [&](const char* out, const std::vector<std::string>& more) {
+    std::vector<std::string> all = {"--threads",
+                                    "1",
+                                    "detect",
+                                    "train",
+                                    Town().string(),
+                                    "-o",
+                                    (folder / out).string(),
+                                    "--preset",
+                                    (folder / "small.toml").string(),
+                                    "--batch",
+                                    "2",
+                                    "--processes",
+                                    "2",
+                                    "--checkpoint-every",
+                                    "1",
+                                    "--steps",
+                                    "12"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  const Outcome whole = Execute(words("whole", {}));
+  ASSERT_EQ(whole.status, 0) << whole.err;
+  EXPECT_THAT(whole.out, HasSubstr("12 steps on 6 frames"));
+
+  Process leader(words("broken", {}));
+  ASSERT_TRUE(WaitFor([&] { return fs::exists(folder / "broken" / "metrics.jsonl"); }));
+  const std::string children =
+      ReadFile(StrCat("/proc/", leader.pid(), "/task/", leader.pid(), "/children"));
+  ASSERT_EQ(::kill(std::stoi(children), SIGKILL), 0) << children;
+  EXPECT_EQ(leader.Wait(), 1);
+  EXPECT_THAT(LastLine(leader.err), HasSubstr("one of them was ended by signal 9"));
+  const Outcome rest = Execute(words("broken", {"--resume"}));
+  ASSERT_EQ(rest.status, 0) << rest.err;
+  EXPECT_EQ(ReadFile(folder / "broken" / "detector.safetensors"),
+            ReadFile(folder / "whole" / "detector.safetensors"));
+}
+
+int FreePort() {
+  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  socklen_t size = sizeof address;
+  EXPECT_EQ(::bind(socket, reinterpret_cast<sockaddr*>(&address), size), 0);
+  EXPECT_EQ(::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  ::close(socket);
+  return ntohs(address.sin_port);
+}
+
+// As on two machines: the second process is started by somebody else.
+TEST(Detect, AProcessFromElsewhereTakesPart) {
+  const fs::path folder = TestFolder("detect follow");
+  WriteFile(folder / "small.toml", kSmallDetector);
+  ::setenv("GLOO_SOCKET_IFNAME", "lo", 1);
+  const std::string port = std::to_string(FreePort());
+  Process leader({"detect", "train", Town().string(), "-o", (folder / "d").string(), "--preset",
+                  (folder / "small.toml").string(), "--batch", "2", "--processes", "2", "--port",
+                  port});
+  const Outcome follower = Execute({"detect", "follow", "localhost:" + port});
+  ::unsetenv("GLOO_SOCKET_IFNAME");
+  EXPECT_EQ(follower.status, 0) << follower.err;
+  EXPECT_EQ(leader.Wait(), 0) << leader.err;
+  EXPECT_THAT(leader.err, HasSubstr("waiting for 1 processes at"));
+  EXPECT_TRUE(fs::exists(folder / "d" / "detector.safetensors"));
+}
+
+#endif
 
 TEST(EvalCompare, TellsADifferenceFromLuck) {
   const fs::path folder = TestFolder("compare");

@@ -106,6 +106,8 @@ const Command kCommands[] = {
     {"detect", "eval", "Score detections on a benchmark, as its official tool does",
      SetUpDetectEval},
     {"detect", "train", "Train the LiDAR-camera detector on driving logs", SetUpDetectTrain},
+    {"detect", "follow", "Be one of the processes of a `detect train --processes`",
+     SetUpDetectFollow},
     {"detect", "pretrain", "Teach the detector's encoders to fill in what is hidden, without boxes",
      SetUpDetectPretrain},
     {"detect", "predict", "Find objects in driving logs: results and pictures", SetUpDetectPredict},

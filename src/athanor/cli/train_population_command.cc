@@ -4,7 +4,9 @@
 #include <iostream>
 
 #include "athanor/base/files.h"
+#include "athanor/base/parallel.h"
 #include "athanor/cli/commands.h"
+#include "athanor/cli/follower_command.h"
 #include "athanor/cli/options_cli.h"
 #include "athanor/loop/training/population_run.h"
 #include "athanor/loop/training/trainables/open_trainable.h"
@@ -61,9 +63,17 @@ void PrintFront(const fs::path& run, const PopulationConfig& config,
   std::cout << Table(rows);
 }
 
+// Trains in the processes that a configuration asks for.
+TrainableOpener Opener(int threads) {
+  return [follower = FollowThisProgram(threads)](const std::string& kind, std::string_view toml,
+                                                 std::string_view name) {
+    return OpenTrainable(kind, toml, name, follower);
+  };
+}
+
 int Run(const Arguments& a, int threads) {
   PopulationRunOptions options = a.options;
-  options.open = &OpenTrainable;
+  options.open = Opener(threads);
   options.show_progress = true;
   options.stop = [] { return StopOnSignal::Received() != 0; };
   options.worker_command = [threads](const fs::path& session, const std::string& worker) {
@@ -95,7 +105,7 @@ int Run(const Arguments& a, int threads) {
               << " short steps; the same command goes on\n";
     return 128 + StopOnSignal::Received();
   }
-  const auto trainable = OpenTrainable(config.options.trainable, config.toml, config.name);
+  const auto trainable = options.open(config.options.trainable, config.toml, config.name);
   const auto objectives = ChooseObjectives(trainable->objectives(), config.options.objectives);
   PrintFront(a.out, config, objectives, report);
   std::cout << "\nfront        " << report.front.size() << " models, "
@@ -148,7 +158,8 @@ CommandAction SetUpTrainPopulation(CLI::App& app) {
   CLI::App* root = &app;
   return [arguments, root] {
     if (!arguments->as_worker.empty()) {
-      return RunPopulationWorker(arguments->as_worker, arguments->worker_name, &OpenTrainable);
+      return RunPopulationWorker(arguments->as_worker, arguments->worker_name,
+                                 Opener(NumThreads()));
     }
     // One unless they were chosen: bits stay the same on machines of any number of cores.
     const int threads = root->get_parent()->get_parent()->get_option("--threads")->as<int>();

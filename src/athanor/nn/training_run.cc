@@ -29,16 +29,20 @@ void TrainingRun::Create(const std::string& config_toml, const std::string& run_
   WriteFile(config(), config_toml);
 }
 
-void TrainingRun::CompareThreads() const {
+void TrainingRun::CompareThreads(int processes) const {
   const auto path = path_ / "run.json";
   if (!std::filesystem::exists(path)) return;
   const auto run = nlohmann::json::parse(ReadFile(path), nullptr, /*allow_exceptions=*/false);
-  if (!run.is_object() || !run.contains("threads") || !run["threads"].is_number_integer()) return;
-  const auto before = run["threads"].get<int64_t>();
-  if (before == NumThreads()) return;
-  LogWarning(StrCat(path_.string(), ": began with ", before, before == 1 ? " thread" : " threads",
-                    ", goes on with ", NumThreads(),
-                    ": the result is not, byte by byte, that of an unbroken run (--threads)"));
+  const auto compare = [&](const char* one, const char* many, int64_t now) {
+    if (!run.is_object() || !run.contains(many) || !run[many].is_number_integer()) return;
+    const auto before = run[many].get<int64_t>();
+    if (before == now) return;
+    LogWarning(StrCat(path_.string(), ": began with ", before, " ", before == 1 ? one : many,
+                      ", goes on with ", now,
+                      ": the result is not, byte by byte, that of an unbroken run (--", many, ")"));
+  };
+  compare("thread", "threads", NumThreads());
+  compare("process", "processes", processes);
 }
 
 void TrainingRun::SaveCheckpoint(int64_t step, const SafeTensors& content) const {

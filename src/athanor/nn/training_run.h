@@ -40,9 +40,9 @@ class TrainingRun {
   // Makes the folder and writes config.toml and, unless empty, run.json.
   void Create(const std::string& config_toml, const std::string& run_json) const;
 
-  // Logs a warning when run.json says that the run began with another number of threads: what comes
-  // of it then differs from an unbroken run's in the last bits.
-  void CompareThreads() const;
+  // Logs a warning when run.json says that the run began with another number of threads, or of
+  // processes: what comes of it then differs from an unbroken run's in the last bits.
+  void CompareThreads(int processes = 1) const;
 
   // Keeps the two newest.
   void SaveCheckpoint(int64_t step, const SafeTensors& content) const;

@@ -2,11 +2,14 @@
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <exception>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -65,7 +68,8 @@ std::shared_ptr<const ObjectBank> BankOf(const Logs& logs, const DetectTrainOpti
                                          const fs::path& path) {
   if (!fs::exists(path)) {
     const std::vector<FrameOfLog> frames = FramesOf(logs);
-    const FrameSampleOptions samples = SampleOptionsOf(options.model);
+    FrameSampleOptions samples = SampleOptionsOf(options.model);
+    samples.with_points = true;  // of cameras alone, too: they say which objects are to be seen
     ObjectBankWriter writer(path);
     Progress progress("objects", static_cast<int64_t>(frames.size()));
     SampleLoader loader(
@@ -91,17 +95,32 @@ struct StepReport {
   double pixel_depths = 0, pixel_classes = 0, camera_heat = 0;  // without their weight
   double gradient_norm = 0, rate = 0;
   double wait_s = 0, seconds = 0;  // for samples; in all
+
+  std::array<double*, 10> Sums() {
+    return {&loss, &classes,   &boxes,        &attributes,    &denoising,
+            &heat, &proposals, &pixel_depths, &pixel_classes, &camera_heat};
+  }
 };
+
+using Clock = std::chrono::steady_clock;
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 class Trainer {
  public:
-  Trainer(const DetectTrainOptions& options, std::shared_ptr<const TrainingSamples> samples)
+  Trainer(const DetectTrainOptions& options, std::shared_ptr<const TrainingSamples> samples,
+          ProcessGroup* group = nullptr)
       : options_(options),
         samples_(std::move(samples)),
+        group_(group),
         detector_(options.model, static_cast<uint64_t>(options.seed), ParseDevice(options.device)),
         adam_(
             &detector_.parameters(),
             {.beta2 = 0.99, .weight_decay = options.weight_decay, .clip_norm = options.clip_norm}) {
+    ATHANOR_CHECK(group == nullptr || options.batch % group->size() == 0,
+                  "training: expected a batch that ", group->size(),
+                  " processes can share evenly, found --batch ", options.batch);
     StartAverages();
   }
 
@@ -120,7 +139,11 @@ class Trainer {
   }
   void ShrinkAndPerturb(double shrink, double perturb, uint64_t seed);
   SafeTensors Checkpoint() const;
-  void Restore(const fs::path& checkpoint);
+  void Restore(const fs::path& checkpoint) {
+    Restore(ReadSafeTensors(checkpoint), checkpoint.string());
+  }
+  // All processes of the group go on from where its leader is.
+  void ShareState();
   // The averaged weights.
   SafeTensors Export() const;
 
@@ -132,10 +155,24 @@ class Trainer {
     }
   }
   void Average();
+  // Samples of a step that this process learns from.
+  int64_t own_samples() const {
+    return group_ == nullptr ? options_.batch : options_.batch / group_->size();
+  }
+  // Where they come among those of all processes.
+  int64_t IndexOfSample(int64_t own) const {
+    if (group_ == nullptr) return own;
+    return own / own_samples() * options_.batch + own % own_samples() * group_->size() +
+           group_->rank();
+  }
   void Learn(const DetectionSample& sample, int64_t index, StepReport* report);
+  void LearnBatch(StepReport* report);
+  void AddUpOverGroup(const std::exception_ptr& failure, StepReport* report);
+  void Restore(const SafeTensors& file, const std::string& where);
 
   DetectTrainOptions options_;
   std::shared_ptr<const TrainingSamples> samples_;
+  ProcessGroup* group_;  // null: this process alone
   Detector detector_;
   AdamW adam_;
   std::vector<at::Tensor> averages_;  // of the trained tensors, in their order
@@ -258,24 +295,13 @@ void Trainer::Learn(const DetectionSample& sample, int64_t index, StepReport* re
   report->denoising += loss.denoising / options_.batch;
 }
 
-StepReport Trainer::Step() {
-  using Clock = std::chrono::steady_clock;
-  const auto seconds = [](Clock::time_point since) {
-    return std::chrono::duration<double>(Clock::now() - since).count();
-  };
-  if (!loader_) {
-    loader_.emplace([samples = samples_](int64_t index) { return samples->Make(index); },
-                    (step_ - first_of_samples_) * options_.batch, options_.steps * options_.batch,
-                    LoaderOptions{.workers = options_.workers, .ahead = 2 + options_.batch});
-  }
-  const auto start = Clock::now();
-  StepReport report;
-  for (int i = 0; i < options_.batch; ++i) {
+void Trainer::LearnBatch(StepReport* report) {
+  for (int64_t i = 0; i < own_samples(); ++i) {
     const auto asked = Clock::now();
     const std::optional<DetectionSample> sample = loader_->Next();
-    report.wait_s += seconds(asked);
+    report->wait_s += SecondsSince(asked);
     try {
-      Learn(*sample, step_ * options_.batch + i, &report);
+      Learn(*sample, IndexOfSample(step_ * own_samples() + i), report);
     } catch (const TrainingDiverged&) {
       throw;
     } catch (const Error& error) {
@@ -283,12 +309,98 @@ StepReport Trainer::Step() {
       throw TrainingDiverged(error.what());
     }
   }
+}
+
+// Gradients and the report become sums over the processes, running means their means.
+void Trainer::AddUpOverGroup(const std::exception_ptr& failure, StepReport* report) {
+  const at::NoGradGuard no_gradient;
+  const auto& trained = detector_.parameters().trained();
+  const auto& buffers = detector_.parameters().buffers();
+  std::vector<at::Tensor> parts;
+  at::Tensor has_gradient = at::zeros({std::ssize(trained)});
+  for (size_t i = 0; i < trained.size(); ++i) {
+    const at::Tensor& gradient = trained[i].second.grad();
+    parts.push_back(gradient.defined() ? gradient.flatten()
+                                       : at::zeros_like(trained[i].second).flatten());
+    has_gradient[static_cast<int64_t>(i)] = gradient.defined() ? 1 : 0;
+  }
+  for (const auto& [name, tensor] : buffers) parts.push_back(tensor.flatten().to(at::kFloat));
+  parts.push_back(has_gradient.to(detector_.device()));
+  const std::array<double*, 10> sums = report->Sums();
+  at::Tensor others = at::zeros({std::ssize(sums) + 1});
+  for (int64_t i = 0; i < std::ssize(sums); ++i) others[i] = *sums[i];
+  others[-1] = failure ? 1 : 0;
+  parts.push_back(others.to(detector_.device()));
+  const at::Tensor all = at::cat(parts).cpu();
+  group_->Sum(all);
+
+  if (all[-1].item<float>() > 0) {
+    std::string what = "";
+    bool has_diverged = false;
+    try {
+      if (failure) std::rethrow_exception(failure);
+    } catch (const TrainingDiverged& error) {
+      what = error.what(), has_diverged = true;
+    } catch (const std::exception& error) {
+      what = error.what();
+    }
+    // The first process that has failed says why, to all.
+    for (int rank = 0; rank < group_->size(); ++rank) {
+      const std::string said = group_->Tell(what, rank);
+      const bool diverged = !group_->Tell(has_diverged ? "diverged" : "", rank).empty();
+      if (diverged) throw TrainingDiverged(said);
+      if (!said.empty()) throw Error(said);
+    }
+  }
+  int64_t place = 0;
+  const auto next = [&](const at::Tensor& like) {
+    const at::Tensor part = all.narrow(0, place, like.numel()).view(like.sizes());
+    place += like.numel();
+    return part;
+  };
+  std::vector<at::Tensor> gradients;
+  for (const auto& [name, tensor] : trained) gradients.push_back(next(tensor));
+  for (const auto& [name, tensor] : buffers) {
+    at::Tensor mine = tensor;
+    mine.copy_(next(tensor) / group_->size());
+  }
+  has_gradient = next(has_gradient);
+  for (size_t i = 0; i < trained.size(); ++i) {
+    at::Tensor tensor = trained[i].second;
+    if (has_gradient[static_cast<int64_t>(i)].item<float>() > 0) {
+      tensor.mutable_grad() = gradients[i].to(detector_.device());
+    }
+  }
+  const at::Tensor summed = next(others);
+  for (int64_t i = 0; i < std::ssize(sums); ++i) *sums[i] = summed[i].item<double>();
+}
+
+StepReport Trainer::Step() {
+  if (!loader_) {
+    loader_.emplace(
+        [this, samples = samples_](int64_t own) { return samples->Make(IndexOfSample(own)); },
+        (step_ - first_of_samples_) * own_samples(), options_.steps * own_samples(),
+        LoaderOptions{.workers = options_.workers, .ahead = 2 + static_cast<int>(own_samples())});
+  }
+  const auto start = Clock::now();
+  StepReport report;
+  if (group_ == nullptr) {
+    LearnBatch(&report);
+  } else {
+    std::exception_ptr failure;
+    try {
+      LearnBatch(&report);
+    } catch (const Error&) {
+      failure = std::current_exception();
+    }
+    AddUpOverGroup(failure, &report);
+  }
   report.rate =
       keeps_rate_ ? options_.rate : OneCycle(step_, options_.steps, options_.rate, options_.rise);
   report.gradient_norm = adam_.Step(report.rate);
   ++step_;
   Average();
-  report.seconds = seconds(start);
+  report.seconds = SecondsSince(start);
   return report;
 }
 
@@ -303,9 +415,18 @@ SafeTensors Trainer::Checkpoint() const {
   return file;
 }
 
-void Trainer::Restore(const fs::path& checkpoint) {
-  const std::string where = checkpoint.string();
-  const SafeTensors file = ReadSafeTensors(checkpoint);
+void Trainer::ShareState() {
+  SafeTensors state = Checkpoint();
+  for (auto& [name, tensor] : state.tensors) {
+    tensor = tensor.contiguous().clone();
+    group_->Share(tensor);
+  }
+  state.metadata["step"] = group_->Tell(state.metadata["step"]);
+  first_of_samples_ = std::stoll(group_->Tell(StrCat(first_of_samples_)));
+  if (group_->rank() > 0) Restore(state, "the leader's state");
+}
+
+void Trainer::Restore(const SafeTensors& file, const std::string& where) {
   detector_.parameters().Load("", file, where);
   adam_.Load("", file, where);
   for (size_t i = 0; i < averages_.size(); ++i) {
@@ -328,7 +449,8 @@ SafeTensors Trainer::Export() const {
   return file;
 }
 
-Json AboutRun(const std::vector<fs::path>& datasets, const std::vector<fs::path>& scored_on) {
+Json AboutRun(const std::vector<fs::path>& datasets, const std::vector<fs::path>& scored_on,
+              int processes) {
   const auto paths = [](const std::vector<fs::path>& list) {
     Json array = Json::array();
     for (const fs::path& path : list) array.push_back(fs::absolute(path).string());
@@ -337,7 +459,22 @@ Json AboutRun(const std::vector<fs::path>& datasets, const std::vector<fs::path>
   return {{"kind", kKind},
           {"datasets", paths(datasets)},
           {"scored_on", paths(scored_on)},
-          {"threads", NumThreads()}};
+          {"threads", NumThreads()},
+          {"processes", processes}};
+}
+
+// What the leader of a group tells the others before steps that they take together.
+void TellSteps(ProcessGroup* group, const std::vector<fs::path>& datasets, const fs::path& bank,
+               const DetectTrainOptions& options, int64_t steps, bool keeps_rate) {
+  Json paths = Json::array();
+  for (const fs::path& path : datasets) paths.push_back(fs::absolute(path).string());
+  DetectTrainOptions copy = options;
+  group->Tell(Json{{"datasets", paths},
+                   {"bank", bank.empty() ? "" : fs::absolute(bank).string()},
+                   {"options", Describe(copy).ToToml()},
+                   {"steps", steps},
+                   {"keeps_rate", keeps_rate}}
+                  .dump());
 }
 
 // A run goes on as it began.
@@ -357,7 +494,7 @@ void CheckSameRun(const TrainingRun& run, const Json& about, DetectTrainOptions 
   Describe(old).ReadToml(run.config());
   ATHANOR_CHECK(Describe(old).ToToml() == Describe(options).ToToml(), run.config().string(),
                 ": this run has other options; a run goes on with its own");
-  run.CompareThreads();
+  run.CompareThreads(about["processes"].get<int>());
 }
 
 void PlotMetrics(const fs::path& out) {
@@ -390,11 +527,11 @@ void PlotMetrics(const fs::path& out) {
 DetectTrainResult TrainDetector(const std::vector<fs::path>& datasets,
                                 const std::vector<fs::path>& scored_on, const fs::path& out,
                                 const DetectTrainOptions& options, bool resume,
-                                const std::function<bool()>& stop) {
+                                const std::function<bool()>& stop, ProcessGroup* group) {
   ATHANOR_CHECK(!options.cameras_alone || (options.model.use_cameras && options.camera_weight > 0),
                 "training: expected cameras, and a camera-weight above 0, to teach cameras alone");
   const TrainingRun run(out);
-  const Json about = AboutRun(datasets, scored_on);
+  const Json about = AboutRun(datasets, scored_on, group == nullptr ? 1 : group->size());
   if (resume) {
     CheckSameRun(run, about, options);
   } else {
@@ -409,13 +546,18 @@ DetectTrainResult TrainDetector(const std::vector<fs::path>& datasets,
   std::shared_ptr<const ObjectBank> bank;
   if (options.paste) bank = BankOf(logs, options, out / kBank);
   const auto samples = std::make_shared<const TrainingSamples>(logs, bank, SamplesOf(options));
-  Trainer trainer(options, samples);
+  Trainer trainer(options, samples, group);
   const auto checkpoint = run.NewestCheckpoint();
   if (resume && checkpoint) {
     trainer.Restore(*checkpoint);
     LogInfo(StrCat("resumed from ", checkpoint->string(), " at step ", trainer.step()));
   } else if (!options.start_from.empty()) {
     trainer.StartFrom(options.start_from);
+  }
+  if (group != nullptr) {
+    TellSteps(group, datasets, bank ? out / kBank : fs::path(), options,
+              options.steps - trainer.step(), /*keeps_rate=*/false);
+    trainer.ShareState();
   }
   run.TruncateMetrics(trainer.step());
   DetectTrainResult result;
@@ -494,11 +636,12 @@ DetectTrainResult TrainDetector(const std::vector<fs::path>& datasets,
 }
 
 DetectStepReport TrainDetectorStep(const Logs& logs, const DetectTrainOptions& given,
-                                   const DetectStep& step, const fs::path& checkpoint) {
+                                   const DetectStep& step, const fs::path& checkpoint,
+                                   ProcessGroup* group) {
   DetectTrainOptions options = given;
   options.steps = step.updates, options.paste = false;
   const auto samples = std::make_shared<const TrainingSamples>(logs, nullptr, SamplesOf(options));
-  Trainer trainer(options, samples);
+  Trainer trainer(options, samples, group);
   trainer.KeepRate();
   int64_t before = 0;
   if (!step.from.empty()) {
@@ -512,6 +655,10 @@ DetectStepReport TrainDetectorStep(const Logs& logs, const DetectTrainOptions& g
     trainer.StartFrom(options.start_from);
   }
   trainer.BeginSamples(before);
+  if (group != nullptr) {
+    TellSteps(group, step.datasets, {}, options, step.updates, /*keeps_rate=*/true);
+    trainer.ShareState();
+  }
   DetectStepReport report;
   for (int64_t i = 0; i < step.updates; ++i) {
     report.loss += trainer.Step().loss / static_cast<double>(step.updates);
@@ -527,6 +674,43 @@ DetectStepReport TrainDetectorStep(const Logs& logs, const DetectTrainOptions& g
   }
   WriteSafeTensors(checkpoint, trainer.Checkpoint());
   return report;
+}
+
+void FollowTraining(ProcessGroup& group) {
+  std::vector<fs::path> datasets;
+  Logs logs;
+  while (true) {
+    std::string told;
+    try {
+      told = group.Tell("");
+    } catch (const GroupLost&) {
+      return;  // between trainings: the leader has nothing more to do
+    }
+    const Json steps = Json::parse(told);
+    std::vector<fs::path> paths;
+    for (const std::string path : steps["datasets"]) paths.emplace_back(path);
+    if (paths != datasets) logs = ReadLogs(paths), datasets = paths;
+    DetectTrainOptions options;
+    Describe(options).ParseToml(steps["options"].get<std::string>(), "the leader's options");
+    if (options.device == "cuda") {
+      const int devices = c10::impl::VirtualGuardImpl(c10::kCUDA).deviceCount();
+      options.device = StrCat("cuda:", group.rank() % std::max(1, devices));
+    }
+    std::shared_ptr<const ObjectBank> bank;
+    if (const fs::path path = steps["bank"].get<std::string>(); !path.empty()) {
+      bank = std::make_shared<const ObjectBank>(path);
+    }
+    Trainer trainer(
+        options, std::make_shared<const TrainingSamples>(logs, bank, SamplesOf(options)), &group);
+    if (steps["keeps_rate"].get<bool>()) trainer.KeepRate();
+    trainer.ShareState();
+    KeepFreedMemory();
+    try {
+      for (int64_t left = steps["steps"]; left > 0; --left) trainer.Step();
+    } catch (const TrainingDiverged& error) {
+      LogWarning(error.what());  // of this training, and of no other
+    }
+  }
 }
 
 DetectTrainOptions DetectTrainPreset(const std::string& name) {

@@ -13,6 +13,7 @@
 #include "athanor/detection/profusion3d/detector_options.h"
 #include "athanor/detection/profusion3d/log_detections.h"
 #include "athanor/nn/adamw.h"
+#include "athanor/nn/process_group.h"
 
 namespace athanor {
 
@@ -68,11 +69,15 @@ struct DetectTrainResult {
 
 // Trains on all annotated frames of the data sets, and scores on those of `scored_on`, which may be
 // empty. With `resume` the run in the folder goes on: the same bytes as if it had never stopped.
+// With `group`, which this process leads, each process of it learns from its part of every batch
+// (FollowTraining): as one process would, but for the order of sums and for running means, which
+// are averaged over the processes.
 // Throws Error (path, what) for data, weights or a run that do not fit.
 DetectTrainResult TrainDetector(const std::vector<std::filesystem::path>& datasets,
                                 const std::vector<std::filesystem::path>& scored_on,
                                 const std::filesystem::path& out, const DetectTrainOptions& options,
-                                bool resume, const std::function<bool()>& stop = {});
+                                bool resume, const std::function<bool()>& stop = {},
+                                ProcessGroup* group = nullptr);
 
 // A short step of a training that somebody else cuts into steps, each with options of its own; the
 // shape of the network stays. Parameters, the state of the optimiser and averages go from step to
@@ -83,6 +88,7 @@ struct DetectStep {
   // Parameters first become shrink * theirs + perturb * those of a new network; unless that changes
   // nothing, the optimiser and the averages begin anew.
   double shrink = 1, perturb = 0;
+  std::vector<std::filesystem::path> datasets;  // of the logs, for the other processes of a group
 };
 struct DetectStepReport {
   double loss = 0;         // mean over the updates
@@ -91,6 +97,11 @@ struct DetectStepReport {
 // At options.rate throughout, nothing pasted; samples come in the order of options.seed. Writes the
 // checkpoint. Throws TrainingDiverged, Error.
 DetectStepReport TrainDetectorStep(const Logs& logs, const DetectTrainOptions& options,
-                                   const DetectStep& step, const std::filesystem::path& checkpoint);
+                                   const DetectStep& step, const std::filesystem::path& checkpoint,
+                                   ProcessGroup* group = nullptr);
+
+// Takes part in the trainings and short steps of the group's leader, until the leader ends. The
+// data must lie at the same paths. "cuda" is one GPU of this machine's for each process.
+void FollowTraining(ProcessGroup& group);
 
 }  // namespace athanor

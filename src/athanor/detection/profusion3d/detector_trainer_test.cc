@@ -1,10 +1,11 @@
 // Training on a small made-up log: it learns, and goes on after a stop as if there had been none.
 #include "athanor/detection/profusion3d/detector_trainer.h"
 
-#include <ATen/ops/zeros.h>
+#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <set>
 
 #include "athanor/base/files.h"
@@ -20,6 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // Two scenes of three frames, each with one car.
 const fs::path& Town() {
@@ -74,6 +76,85 @@ TEST(DetectorTrainer, AStoppedRunEndsInTheSameBytes) {
               HasSubstr("already holds a run"));
 }
 
+#ifdef ATHANOR_TRAINING_FOLLOWER
+
+std::unique_ptr<ProcessGroup> Processes(int count, const fs::path& log) {
+  return ProcessGroup::Lead(
+      {.processes = count,
+       .follower =
+           [](const std::string& address) {
+             return std::vector<std::string>{ATHANOR_TRAINING_FOLLOWER, address};
+           },
+       .log = log});
+}
+
+TEST(DetectorTrainer, TwoProcessesLearnWhatOneLearns) {
+  DetectTrainOptions options = SmallTraining();
+  options.batch = 4, options.steps = 3, options.average = 0, options.bfloat16 = false;
+  // Some samples have no pictures: then one process has no gradients of the camera encoder.
+  options.augmentation.drop_pictures = 0.5, options.augmentation.drop_points = 0;
+  const fs::path folder = TestFolder("processes");
+  const auto alone = TrainDetector({Town()}, {}, folder / "alone", options, false);
+  DetectTrainResult pair;
+  {
+    const auto group = Processes(2, folder / "processes.txt");
+    pair = TrainDetector({Town()}, {}, folder / "pair", options, false, {}, group.get());
+  }
+  EXPECT_EQ(pair.step, 3);
+  EXPECT_NEAR(pair.loss, alone.loss, 1e-3 * alone.loss);
+  const SafeTensors one = ReadSafeTensors(alone.weights), two = ReadSafeTensors(pair.weights);
+  const Detector start(options.model, 0);
+  double apart = 0, moved = 0;
+  for (const auto& [name, tensor] : start.parameters().trained()) {
+    apart += (two.Get(name, "") - one.Get(name, "")).square().sum().item<double>();
+    moved += (one.Get(name, "") - tensor).square().sum().item<double>();
+  }
+  EXPECT_GT(moved, 0);
+  EXPECT_LT(std::sqrt(apart / moved), 0.02);
+
+  // Stopped, and gone on with.
+  {
+    const auto group = Processes(2, folder / "processes.txt");
+    int asked = 0;
+    const auto part = TrainDetector(
+        {Town()}, {}, folder / "part", options, false, [&] { return ++asked == 2; }, group.get());
+    EXPECT_TRUE(part.interrupted);
+  }
+  const auto group = Processes(2, folder / "processes.txt");
+  const auto rest = TrainDetector({Town()}, {}, folder / "part", options, true, {}, group.get());
+  EXPECT_EQ(ReadFile(rest.weights), ReadFile(pair.weights));
+}
+
+TEST(DetectorTrainer, AllProcessesSayWhatIsWrongInOne) {
+  DetectTrainOptions options = SmallTraining();
+  options.batch = 3;
+  const fs::path folder = TestFolder("processes wrong");
+  {
+    const auto group = Processes(2, folder / "processes.txt");
+    EXPECT_THAT(ErrorOf([&] {
+                  TrainDetector({Town()}, {}, folder / "odd", options, false, {}, group.get());
+                }),
+                HasSubstr("expected a batch that 2 processes can share evenly, found --batch 3"));
+  }
+  // A picture that only the other process reads is damaged.
+  const fs::path town = WriteTestTown(folder / "town", 1);
+  options.batch = 2, options.augmentation.drop_pictures = 0;
+  options.balanced = false;
+  for (const auto& entry : fs::recursive_directory_iterator(town / "samples")) {
+    if (entry.path().extension() == ".png") {
+      WriteFile(entry.path(), "no picture");
+      break;
+    }
+  }
+  const auto group = Processes(2, folder / "processes.txt");
+  EXPECT_THAT(ErrorOf([&] {
+                TrainDetector({town}, {}, folder / "damaged", options, false, {}, group.get());
+              }),
+              AllOf(HasSubstr(".png"), Not(HasSubstr("group"))));
+}
+
+#endif
+
 TEST(DetectorTrainer, FindsWhatItWasTrainedOn) {
   DetectTrainOptions options = SmallTraining();
   options.steps = 150, options.batch = 2, options.rate = 4e-3;
@@ -119,6 +200,20 @@ TEST(DetectorTrainer, FindsWhatItWasTrainedOn) {
   WriteSafeTensors(options.start_from, {.tensors = {{"other", at::zeros({1})}}});
   EXPECT_THAT(ErrorOf([&] { TrainDetector({town}, {}, folder / "third", options, false); }),
               HasSubstr("expected weights of a detector"));
+}
+
+TEST(DetectorTrainer, PastesForANetworkOfOneSensor) {
+  DetectTrainOptions options = SmallTraining();
+  options.steps = 2, options.paste = true;
+  const fs::path folder = TestFolder("one sensor");
+  for (bool* sensor : {&options.model.use_lidar, &options.model.use_cameras}) {
+    *sensor = false;
+    const auto result =
+        TrainDetector({Town()}, {}, folder / StrCat(options.model.use_cameras), options, false);
+    EXPECT_EQ(result.step, 2);
+    EXPECT_GT(fs::file_size(result.weights.parent_path() / "objects.bank"), 1000u);
+    *sensor = true;
+  }
 }
 
 TEST(DetectorTrainer, TeachesCamerasAlone) {

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,13 +13,12 @@
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
 #include "athanor/base/log.h"
+#include "athanor/base/program.h"
 #include "athanor/base/sha256.h"
 #include "athanor/loop/queue/sqlite_queue.h"
 #ifdef ATHANOR_WITH_NATS
 #include "athanor/loop/queue/nats_queue.h"
 #endif
-
-extern char** environ;
 
 namespace athanor {
 namespace {
@@ -119,19 +117,8 @@ void WorkerProcesses::KillToReplace() {
 
 pid_t WorkerProcesses::Start() {
   const std::string name = StrCat(options_.run.filename().string(), "-", names_.size());
-  std::vector<std::string> words = options_.command(name);
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
-  pid_t pid = 0;
-  const int failure =
-      ::posix_spawn(&pid, arguments[0], &actions, nullptr, arguments.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  ATHANOR_CHECK(failure == 0, words[0], ": cannot start: ", std::strerror(failure));
+  const pid_t pid =
+      StartProgram(options_.command(name), {}, "a worker is this program, started anew");
   names_[pid] = name;
   return pid;
 }

@@ -9,6 +9,7 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
+#include "athanor/base/log.h"
 #include "athanor/detection/evaluation/nuscenes_eval.h"
 #include "athanor/detection/profusion3d/detector.h"
 #include "athanor/detection/profusion3d/detector_trainer.h"
@@ -82,11 +83,18 @@ thread_local double MultiplyAddCounter::count_ = 0;
 
 class DetectorTrainable : public Trainable {
  public:
-  explicit DetectorTrainable(const DetectorTrainableOptions& options)
-      : options_(options), rare_(FindNuscenesClass(options.rare)), training_(options.training) {
+  DetectorTrainable(const DetectorTrainableOptions& options, FollowerCommand follower)
+      : options_(options),
+        follower_(std::move(follower)),
+        rare_(FindNuscenesClass(options.rare)),
+        training_(options.training) {
     ATHANOR_CHECK(rare_ >= 0, "detector: rare: there is no class '", options.rare, "'");
     ATHANOR_CHECK(!options.data.empty() && !options.scored_on.empty(),
                   "detector: expected data and score-on, paths of driving logs");
+    ATHANOR_CHECK(options.processes == 1 || follower_,
+                  "detector: processes: other processes cannot be started here");
+    ATHANOR_CHECK(training_.batch % options.processes == 0, "detector: expected a batch that ",
+                  options.processes, " processes can share evenly, found ", training_.batch);
     training_.paste = false;
   }
 
@@ -126,15 +134,17 @@ class DetectorTrainable : public Trainable {
   }
 
   TrainReport Train(const TrainRequest& request, const fs::path& checkpoint) override {
-    if (logs_.empty()) logs_ = ReadLogs(SplitPaths(options_.data));
+    const std::vector<fs::path> datasets = SplitPaths(options_.data);
+    if (logs_.empty()) logs_ = ReadLogs(datasets);
     DetectTrainOptions training = OptionsOf(request.hyper);
     training.seed = static_cast<int64_t>(request.seed & 0x7fffffff);
     DetectStep step;
     step.from = request.from;
     step.updates = request.updates;
+    step.datasets = datasets;
     step.shrink = request.mutation.shrink, step.perturb = request.mutation.perturb;
     try {
-      const DetectStepReport done = TrainDetectorStep(logs_, training, step, checkpoint);
+      const DetectStepReport done = TakeStep(training, step, checkpoint);
       TrainReport report;
       report.monitors = {{"loss", done.loss}, {"weight_norm", done.weight_norm}};
       report.work = static_cast<double>(request.updates * training.batch);
@@ -183,6 +193,28 @@ class DetectorTrainable : public Trainable {
   }
 
  private:
+  DetectStepReport TakeStep(const DetectTrainOptions& training, const DetectStep& step,
+                            const fs::path& checkpoint) {
+    constexpr int kAttempts = 3;  // processes that are killed are no fault of the step's
+    for (int attempt = 1;; ++attempt) {
+      if (options_.processes > 1 && !group_) {
+        group_ = ProcessGroup::Lead({.processes = options_.processes, .follower = follower_});
+      }
+      try {
+        return TrainDetectorStep(logs_, training, step, checkpoint, group_.get());
+      } catch (const TrainingDiverged&) {
+        throw;  // all processes have seen it, and wait for the next step
+      } catch (const GroupLost& error) {
+        group_.reset();
+        if (attempt == kAttempts) throw;
+        LogWarning(StrCat(error.what(), "; the step begins anew"));
+      } catch (...) {
+        group_.reset();  // its other processes are somewhere in the middle
+        throw;
+      }
+    }
+  }
+
   DetectTrainOptions OptionsOf(const HyperParameters& hyper) const {
     DetectTrainOptions options = training_;
     OptionList list = Describe(options);
@@ -191,6 +223,8 @@ class DetectorTrainable : public Trainable {
   }
 
   const DetectorTrainableOptions options_;
+  const FollowerCommand follower_;
+  std::unique_ptr<ProcessGroup> group_;
   const int rare_;
   DetectTrainOptions training_;
   Logs logs_;
@@ -209,6 +243,8 @@ OptionList Describe(DetectorTrainableOptions& o) {
            {.min = 1e-6, .max = 1e9});
   list.Add("most-latency", &o.most_latency_ms, "milliseconds of a frame: the worst",
            {.min = 1e-3, .max = 1e9});
+  list.Add("processes", &o.processes, "of a short step, each with a part of the batch",
+           {.min = 1, .max = 4096});
   OptionList training = Describe(o.training);
   for (Option& option : training.options()) list.options().push_back(std::move(option));
   return list;
@@ -229,8 +265,9 @@ DetectorTrainableOptions ParseDetectorTrainable(std::string_view toml, std::stri
   return options;
 }
 
-std::unique_ptr<Trainable> MakeDetectorTrainable(const DetectorTrainableOptions& options) {
-  return std::make_unique<DetectorTrainable>(options);
+std::unique_ptr<Trainable> MakeDetectorTrainable(const DetectorTrainableOptions& options,
+                                                 const FollowerCommand& follower) {
+  return std::make_unique<DetectorTrainable>(options, follower);
 }
 
 }  // namespace athanor

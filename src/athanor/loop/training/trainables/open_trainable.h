@@ -12,10 +12,12 @@
 
 namespace athanor {
 
-// A TrainableOpener: "stream" (stream_problem.h) or "detector". Throws Error for another kind, or a
-// table that does not fit.
+// As a TrainableOpener: "stream" (stream_problem.h) or "detector". `follower` starts the other
+// processes of a step that several take together. Throws Error for another kind, or a table that
+// does not fit.
 std::unique_ptr<Trainable> OpenTrainable(const std::string& kind, std::string_view toml,
-                                         std::string_view name);
+                                         std::string_view name,
+                                         const FollowerCommand& follower = {});
 
 // Our LiDAR-camera detector.
 struct DetectorTrainableOptions {
@@ -24,6 +26,7 @@ struct DetectorTrainableOptions {
   std::string rare = "animal";    // class of nuScenes whose precision is an objective
   double most_cost = 20;          // giga multiply-adds of a frame: the worst
   double most_latency_ms = 1000;  // of a frame: the worst
+  int processes = 1;              // of a step, each with a part of the batch (ProcessGroup)
   // The preset, and what was changed of it. `score_frames` counts; `paste` and `steps` do not.
   DetectTrainOptions training;
 };
@@ -38,6 +41,7 @@ DetectorTrainableOptions ParseDetectorTrainable(std::string_view toml, std::stri
 // changes the network (then fixed = true) or the training. The rate does not follow a cycle: how it
 // changes is what the population finds out. Objects are not pasted. Logs are read when the first
 // step or evaluation needs them.
-std::unique_ptr<Trainable> MakeDetectorTrainable(const DetectorTrainableOptions& options);
+std::unique_ptr<Trainable> MakeDetectorTrainable(const DetectorTrainableOptions& options,
+                                                 const FollowerCommand& follower = {});
 
 }  // namespace athanor

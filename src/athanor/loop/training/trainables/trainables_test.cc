@@ -107,6 +107,32 @@ TEST(DetectorTrainableTest, ShortStepsAreTheSameAgainAndTakeTheirHyperParameters
             nullptr);
 }
 
+#ifdef ATHANOR_TRAINING_FOLLOWER
+
+TEST(DetectorTrainableTest, AStepOfTwoProcessesOutlivesTheDeathOfOne) {
+  const fs::path folder = TestFolder("detector processes");
+  const fs::path town = WriteTestTown(folder / "town", 2);
+  std::string toml = SmallDetector(town, kRate);
+  toml.replace(toml.find("batch = 1"), 9, "batch = 2\nprocesses = 2");
+  const TrainRequest request{.hyper = {{"rate", "0.004"}}, .updates = 2, .seed = 7};
+  const auto step = [&](const std::string& name, const fs::path& dies_unless) {
+    const auto trainable =
+        OpenTrainable("detector", toml, "c.toml", [dies_unless](const std::string& address) {
+          std::vector<std::string> words = {ATHANOR_TRAINING_FOLLOWER, address};
+          if (!dies_unless.empty()) words.push_back(dies_unless.string());
+          return words;
+        });
+    const TrainReport report = trainable->Train(request, folder / name);
+    EXPECT_EQ(report.work, 4);
+  };
+  step("whole", "");
+  step("broken", folder / "has died");
+  EXPECT_TRUE(fs::exists(folder / "has died"));
+  EXPECT_EQ(ReadFile(folder / "broken"), ReadFile(folder / "whole"));
+}
+
+#endif
+
 TEST(DetectorTrainableTest, APopulationOfDetectorsEndsInAFront) {
   const fs::path folder = TestFolder("detector population");
   const fs::path town = WriteTestTown(folder / "town", 2);
@@ -114,7 +140,8 @@ TEST(DetectorTrainableTest, APopulationOfDetectorsEndsInAFront) {
       std::string(kRate) + "queries = { choices = [\"12\", \"16\"], fixed = true }\n";
   const PopulationConfig config = ParsePopulationConfig(SmallDetector(town, space), "c.toml");
   PopulationRunOptions options;
-  options.workers = 0, options.open = &OpenTrainable;
+  options.workers = 0;
+  options.open = [](const auto&... what) { return OpenTrainable(what...); };
   options.registry = folder / "registry", options.name = "small";
   const PopulationReport report = RunPopulation(folder / "run", config, options);
   EXPECT_EQ(report.steps, 4);
