@@ -29,9 +29,9 @@ std::vector<char*> Pointers(const std::vector<std::string>& words) {
 
 }  // namespace
 
-pid_t StartProgram(const std::vector<std::string>& arguments, const std::filesystem::path& log,
-                   const std::string& remedy,
-                   const std::vector<std::pair<std::string, std::string>>& environment) {
+int StartProgram(const std::vector<std::string>& arguments, const std::filesystem::path& log,
+                 const std::string& remedy,
+                 const std::vector<std::pair<std::string, std::string>>& environment) {
   std::vector<std::string> variables;
   for (const auto& [name, value] : environment) variables.push_back(name + "=" + value);
   for (char** entry = environ; *entry != nullptr; ++entry) {
