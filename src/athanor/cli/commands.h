@@ -26,6 +26,7 @@ CommandAction SetUpLogView(CLI::App& app);
 CommandAction SetUpLogCorrupt(CLI::App& app);
 CommandAction SetUpLakeIngest(CLI::App& app);
 CommandAction SetUpLakeInfo(CLI::App& app);
+CommandAction SetUpLakeMirror(CLI::App& app);
 CommandAction SetUpLakeVerify(CLI::App& app);
 CommandAction SetUpLakeRemove(CLI::App& app);
 CommandAction SetUpLakeGc(CLI::App& app);

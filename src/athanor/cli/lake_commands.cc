@@ -8,6 +8,7 @@
 #include "athanor/cli/commands.h"
 #include "athanor/cli/options_cli.h"
 #include "athanor/lake/lake.h"
+#include "athanor/lake/mirror.h"
 
 namespace athanor {
 namespace {
@@ -135,10 +136,12 @@ CommandAction SetUpLakeInfo(CLI::App& app) {
     }
     const std::vector<LakeShard> shards = lake.catalog().Shards();
     for (const LakeShard& shard : shards) stored += shard.bytes;
-    std::cout << "lake       " << arguments->lake.string() << "\nclips      "
-              << Grouped(std::ssize(clips)) << "\nframes     " << Grouped(frames) << "\nboxes      "
-              << Grouped(boxes) << "\nreadings   " << Grouped(readings) << ", " << Megabytes(bytes)
-              << "\nshards     " << shards.size() << ", " << Megabytes(stored) << "\n\n"
+    std::cout << "lake       " << arguments->lake.string()
+              << (lake.is_mirror() ? ", a mirror of " + ReadMirrorOptions(lake.path()).store : "")
+              << "\nclips      " << Grouped(std::ssize(clips)) << "\nframes     " << Grouped(frames)
+              << "\nboxes      " << Grouped(boxes) << "\nreadings   " << Grouped(readings) << ", "
+              << Megabytes(bytes) << "\nshards     " << shards.size() << ", " << Megabytes(stored)
+              << "\n\n"
               << Table(rows);
     if (std::ssize(clips) > arguments->list) {
       std::cout << "and " << std::ssize(clips) - arguments->list << " more\n";
@@ -149,6 +152,35 @@ CommandAction SetUpLakeInfo(CLI::App& app) {
       std::cout << letter.source << (letter.name.empty() ? "" : ": log " + letter.name) << ": "
                 << letter.reason << "\n";
     }
+    return 0;
+  };
+}
+
+CommandAction SetUpLakeMirror(CLI::App& app) {
+  struct Arguments {
+    fs::path out;
+    MirrorOptions options;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  app.add_option("STORE", arguments->options.store,
+                 "the lake: http://HOST:PORT/LAKE of a web server that serves its folder, or a "
+                 "folder on a slow disk")
+      ->required()
+      ->type_name("URL|PATH");
+  AddPath(app, "-o,--out", &arguments->out, "folder of the mirror; one that is there is renewed")
+      ->required();
+  OptionList options = Describe(arguments->options);
+  std::erase_if(options.options(), [](const Option& option) { return option.name == "store"; });
+  OptionFlags flags(app, options, false, "Cache");
+  app.footer(
+      "Every command that reads a lake reads the mirror: what it needs is fetched once, checked, "
+      "and kept. The same command again sees the clips that came in meanwhile.");
+  return [arguments, flags]() mutable {
+    flags.Apply();
+    MirrorLake(arguments->out, arguments->options);
+    Lake lake(arguments->out);
+    std::cout << "mirror     " << arguments->out.string() << " of " << arguments->options.store
+              << "\nclips      " << Grouped(std::ssize(lake.Clips())) << "\n";
     return 0;
   };
 }

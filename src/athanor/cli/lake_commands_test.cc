@@ -62,6 +62,22 @@ TEST(LakeCommandsTest, FromALogToALakeAndBack) {
   EXPECT_EQ(outcomes[8].status, 1);
   EXPECT_THAT(outcomes[8].err, HasSubstr("no clip's id begins with 'xyz'"));
 
+  const std::string mirror = (folder / "mirror").string();
+  const Outcome mirrored = Execute({"lake", "mirror", lake, "-o", mirror, "--disk", "16"});
+  ASSERT_EQ(mirrored.status, 0) << mirrored.err;
+  EXPECT_THAT(mirrored.out, HasSubstr("clips      2"));
+  const auto through = ExecuteAll(
+      {{"lake", "info", mirror},
+       {"log", "view", mirror, "-o", (folder / "mirror.png").string()},
+       {"lake", "ingest", town, "-o", mirror},
+       {"lake", "gc", mirror},
+       {"mine", "rule", mirror, "SELECT frame FROM frames", "-o", (folder / "found").string()}});
+  EXPECT_THAT(through[0].out, HasSubstr("a mirror of " + lake));
+  EXPECT_EQ(ReadFile(folder / "mirror.png"), ReadFile(folder / "town.png"));
+  EXPECT_THAT(through[2].err, HasSubstr("a mirror is only read"));
+  EXPECT_THAT(through[3].err, HasSubstr("a mirror is only read"));
+  EXPECT_EQ(through[4].status, 0) << through[4].err;
+
   const std::string id = outcomes[0].out.substr(outcomes[0].out.find("\n\n") + 2);
   const std::string row = id.substr(id.find('\n') + 1);
   EXPECT_EQ(Execute({"lake", "remove", lake, row.substr(0, 12)}).status, 0) << row;

@@ -69,6 +69,7 @@ const Command kCommands[] = {
     {"lake", "ingest", "Take driving logs into a lake; what is there already adds nothing",
      SetUpLakeIngest},
     {"lake", "info", "Say what is in a lake", SetUpLakeInfo},
+    {"lake", "mirror", "Read a lake that lies elsewhere, through a cache", SetUpLakeMirror},
     {"lake", "verify", "Read all of a lake, and check every byte against its checksum",
      SetUpLakeVerify},
     {"lake", "remove", "Take clips out of a lake", SetUpLakeRemove},

@@ -66,8 +66,10 @@ DiskSlots::DiskSlots(const std::filesystem::path& folder, int64_t capacity_bytes
   descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (descriptor_ < 0) FailWithReason(path_, "cannot open for writing");
   try {
-    ATHANOR_CHECK(::flock(descriptor_, LOCK_EX | LOCK_NB) == 0, folder.string(),
-                  ": another process uses this cache; give each a folder of its own");
+    if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+      throw FolderInUse(StrCat(folder.string(),
+                               ": another process uses this cache; give each a folder of its own"));
+    }
     struct stat status;
     if (::fstat(descriptor_, &status) != 0) FailWithReason(path_, "cannot ask for its size");
     if (status.st_size > slots_ * stride_bytes_ &&

@@ -8,7 +8,15 @@
 #include <string_view>
 #include <vector>
 
+#include "athanor/base/error.h"
+
 namespace athanor {
+
+// Another process uses the folder.
+class FolderInUse : public Error {
+ public:
+  using Error::Error;
+};
 
 // Whose block it is. Object and version together have at most kLongestNames_bytes.
 struct BlockName {
@@ -24,8 +32,7 @@ class DiskSlots {
   static constexpr int64_t kLongestNames_bytes = 4000;
 
   // Opens or makes FOLDER/blocks-BLOCKBYTES, of at most `capacity_bytes`; files of other block
-  // sizes are removed. Throws Error: no room for a slot, no permission, or another process uses the
-  // folder.
+  // sizes are removed. Throws Error: no room for a slot, no permission; FolderInUse.
   DiskSlots(const std::filesystem::path& folder, int64_t capacity_bytes, int64_t block_bytes);
   ~DiskSlots();
   DiskSlots(const DiskSlots&) = delete;

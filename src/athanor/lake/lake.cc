@@ -15,6 +15,7 @@
 #include "athanor/base/files.h"
 #include "athanor/base/log.h"
 #include "athanor/base/sha256.h"
+#include "athanor/lake/mirror.h"
 
 namespace athanor {
 namespace {
@@ -24,11 +25,14 @@ namespace fs = std::filesystem;
 constexpr const char* kCatalogName = "lake.sqlite";
 constexpr size_t kShownIdDigits = 12;
 
+// The payload of a block of one shard, from a byte on, checked.
+using BlockReader = std::function<std::string(const ShardBlock& block, int64_t from)>;
+
 // Reads from shards that stay open, so that collecting garbage meanwhile does no harm.
 class LakePayloads : public PayloadSource {
  public:
   struct Payload {
-    std::shared_ptr<const ShardReader> shard;
+    BlockReader shard;
     ShardBlock block;
   };
   explicit LakePayloads(std::unordered_map<std::string, Payload> payloads)
@@ -40,7 +44,7 @@ class LakePayloads : public PayloadSource {
     const auto found = payloads_.find(reading.path.string());
     ATHANOR_CHECK(found != payloads_.end(), reading.path.string(),
                   ": the lake does not have this reading");
-    return found->second.shard->Read(found->second.block, kPayloadStart);
+    return found->second.shard(found->second.block, kPayloadStart);
   }
 
  private:
@@ -118,7 +122,10 @@ Lake::Lake(const fs::path& path, Mode mode, const LakeOptions& options)
   const bool has_shards = fs::is_directory(path / "shards", error);
   ATHANOR_CHECK(mode == Mode::kCreate || IsLake(path) || (mode == Mode::kWrite && has_shards),
                 path.string(), ": expected a lake (", kCatalogName, "), found none");
+  ATHANOR_CHECK(mode == Mode::kRead || !IsMirror(path), path.string(), ": mirrors ",
+                ReadMirrorOptions(path).store, "; a mirror is only read");
   if (mode == Mode::kRead) {
+    if (IsMirror(path)) store_ = OpenMirror(path);
     catalog_ = std::make_unique<Catalog>(path / kCatalogName, SqliteDatabase::Mode::kRead);
     return;
   }
@@ -143,10 +150,10 @@ Lake::~Lake() {
   if (lock_ >= 0) ::close(lock_);
 }
 
-fs::path Lake::ShardPath(int64_t number) const {
+std::string Lake::ShardName(int64_t number) {
   char name[32];
-  std::snprintf(name, sizeof name, "%08lld.shard", static_cast<long long>(number));
-  return path_ / "shards" / name;
+  std::snprintf(name, sizeof name, "shards/%08lld.shard", static_cast<long long>(number));
+  return name;
 }
 
 void Lake::RequireWriter() const {
@@ -279,18 +286,24 @@ Log Lake::Read(std::string_view id) {
   for (int attempt = 0;; ++attempt) {
     const auto found = catalog_->FindClip(id);
     ATHANOR_CHECK(found.has_value(), path_.string(), ": there is no clip ", id);
-    std::map<int64_t, std::shared_ptr<const ShardReader>> shards;
+    std::map<int64_t, BlockReader> shards;
     const auto shard = [&](int64_t number) {
-      auto& reader = shards[number];
-      if (reader == nullptr) reader = std::make_shared<ShardReader>(ShardPath(number));
+      BlockReader& reader = shards[number];
+      if (reader == nullptr && store_ != nullptr) {
+        reader = [store = store_, name = ShardName(number)](const ShardBlock& block, int64_t from) {
+          return ReadShardBlock(*store, name, block, from);
+        };
+      } else if (reader == nullptr) {
+        reader = [file = std::make_shared<const ShardReader>(ShardPath(number))](
+                     const ShardBlock& block, int64_t from) { return file->Read(block, from); };
+      }
       return reader;
     };
     try {
       const LakePlace& place = found->place;
       const ShardBlock block{place.offset, place.length, kClipBlock};
-      const auto reader = shard(place.shard);
-      Clip clip =
-          DecodeClip(reader->Read(block), StrCat(reader->path().string(), " at ", place.offset));
+      Clip clip = DecodeClip(shard(place.shard)(block, 0),
+                             StrCat(ShardPath(place.shard).string(), " at ", place.offset));
       Log& log = clip.log;
       log.source = path_.string();
       const fs::path folder = path_ / std::string(id.substr(0, kShownIdDigits));

@@ -6,6 +6,8 @@
 // loss of power left half done is finished or taken back when the lake is next opened for writing,
 // and a lost catalog is made again from the shards.
 //
+// A mirror (mirror.h) is a lake whose payloads lie elsewhere, and is only read.
+//
 // One process writes at a time, any number read. A Lake is not thread-safe; the logs it gives are,
 // and outlive it.
 #pragma once
@@ -22,6 +24,7 @@
 #include "athanor/base/error.h"
 #include "athanor/datasets/log.h"
 #include "athanor/lake/catalog.h"
+#include "athanor/lake/object_store.h"
 
 namespace athanor {
 
@@ -119,6 +122,7 @@ class Lake {
   void Remove(std::string_view id);
 
   // Reads everything: every CRC and SHA-256, the catalog against the shards. Repairs nothing.
+  // Throws Error for a mirror.
   LakeReport Verify(const std::function<void(int64_t done, int64_t total)>& progress = nullptr);
   // Copies what lives out of shards that hold something dead, and removes those.
   GarbageReport CollectGarbage();
@@ -128,11 +132,14 @@ class Lake {
   void ExportNuscenes(const std::filesystem::path& out, const std::vector<std::string>& ids,
                       const std::function<void(int64_t done, int64_t total)>& progress = nullptr);
 
+  // Payloads come from elsewhere, through a cache (mirror.h).
+  bool is_mirror() const { return store_ != nullptr; }
   Catalog& catalog() { return *catalog_; }
   const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path ShardPath(int64_t number) const;
+  std::filesystem::path ShardPath(int64_t number) const { return path_ / ShardName(number); }
 
  private:
+  static std::string ShardName(int64_t number);
   void RequireWriter() const;
   // What the catalog does not know of a shard, found at opening.
   void Recover();
@@ -143,6 +150,7 @@ class Lake {
   std::filesystem::path path_;
   LakeOptions options_;
   int lock_ = -1;
+  std::shared_ptr<const ObjectStore> store_;  // of the lake that this one mirrors
   std::unique_ptr<Catalog> catalog_;
   std::optional<ShardWriter> active_;
   int64_t active_number_ = 0, active_committed_ = 0;

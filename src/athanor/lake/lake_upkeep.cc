@@ -151,6 +151,8 @@ void Lake::Recover() {
 }
 
 LakeReport Lake::Verify(const std::function<void(int64_t, int64_t)>& progress) {
+  ATHANOR_CHECK(!is_mirror(), path_.string(),
+                ": is a mirror; its payloads are checked when they are read");
   Catalog& catalog = *catalog_;
   SqliteDatabase& database = catalog.database();
   LakeReport report;

@@ -11,6 +11,7 @@
 #include "athanor/base/files.h"
 #include "athanor/base/test_util.h"
 #include "athanor/lake/block_cache.h"
+#include "athanor/lake/http_server_test_util.h"
 #include "athanor/lake/http_store.h"
 #include "athanor/lake/object_store_test_util.h"
 
@@ -75,33 +76,11 @@ TEST(ThrottledStoreTest, GivesWhatLiesBehindIt) {
   EXPECT_THAT(ErrorOf([&] { ThrottledStore(memory, -1, 1); }), HasSubstr("-1"));
 }
 
-// A server on a free port of this machine alone.
-class Server {
- public:
-  httplib::Server http;
-
-  void Start() {
-    port_ = http.bind_to_any_port("127.0.0.1");
-    ASSERT_GT(port_, 0);
-    thread_ = std::thread([this] { http.listen_after_bind(); });
-    while (!http.is_running()) std::this_thread::yield();
-  }
-  std::string Url() const { return StrCat("http://127.0.0.1:", port_); }
-  ~Server() {
-    http.stop();
-    if (thread_.joinable()) thread_.join();
-  }
-
- private:
-  int port_ = 0;
-  std::thread thread_;
-};
-
 HttpStoreOptions Impatient() { return {10, 3, 0.001}; }
 
 TEST(HttpStoreTest, ReadsRangesAndLists) {
   const std::string bytes = RandomBytes(100000, 1);
-  Server server;
+  TestServer server;
   server.http.Get("/lake/shards/1 é%.shard", [&](const auto&, auto& response) {
     response.set_header("ETag", "\"one\"");
     response.set_content(bytes, "application/octet-stream");
@@ -140,7 +119,7 @@ TEST(HttpStoreTest, ReadsRangesAndLists) {
 }
 
 TEST(HttpStoreTest, MissingObjectsFailAtOnce) {
-  Server server;
+  TestServer server;
   std::atomic<int> calls{0};
   server.http.set_error_handler([&](const auto&, auto&) { ++calls; });
   server.Start();
@@ -154,7 +133,7 @@ TEST(HttpStoreTest, MissingObjectsFailAtOnce) {
 }
 
 TEST(HttpStoreTest, PassingFailuresAreTriedAgain) {
-  Server server;
+  TestServer server;
   std::atomic<int> calls{0}, failures{2};
   server.http.Get("/a", [&](const auto&, auto& response) {
     if (calls++ < failures) {
@@ -177,7 +156,7 @@ TEST(HttpStoreTest, PassingFailuresAreTriedAgain) {
 
 TEST(HttpStoreTest, TruncatedAnswersAreTriedAgain) {
   const std::string bytes = RandomBytes(10000, 1);
-  Server server;
+  TestServer server;
   std::atomic<int> calls{0}, failures{1};
   server.http.Get("/a", [&](const auto&, auto& response) {
     const bool breaks_off = calls++ < failures;
@@ -200,7 +179,7 @@ TEST(HttpStoreTest, TruncatedAnswersAreTriedAgain) {
 }
 
 TEST(HttpStoreTest, ChangedObjectsAreNoticed) {
-  Server server;
+  TestServer server;
   std::string etag = "\"one\"", content = "0123456789";
   server.http.Get("/a", [&](const auto&, auto& response) {
     response.set_header("ETag", etag);
@@ -233,7 +212,7 @@ TEST(HttpStoreTest, ChangedObjectsAreNoticed) {
 
 // A cache in front of a server sees that an object became shorter, and reads it anew.
 TEST(HttpStoreTest, ACacheFollowsAnObjectThatShrinks) {
-  Server server;
+  TestServer server;
   std::string etag = "\"one\"", content = RandomBytes(20'000, 1);
   server.http.Get("/a", [&](const auto&, auto& response) {
     response.set_header("ETag", etag);
@@ -250,7 +229,7 @@ TEST(HttpStoreTest, ACacheFollowsAnObjectThatShrinks) {
 }
 
 TEST(HttpStoreTest, AServerWithoutRangesIsRefused) {
-  Server server;
+  TestServer server;
   // Answers every range with the whole.
   server.http.set_pre_routing_handler([](const auto& request, auto& response) {
     const_cast<httplib::Request&>(request).ranges.clear();
@@ -268,7 +247,7 @@ TEST(HttpStoreTest, AServerWithoutRangesIsRefused) {
 TEST(HttpStoreTest, NoServerIsOneClearLine) {
   std::string url;
   {
-    Server server;
+    TestServer server;
     server.Start();
     url = server.Url();
   }

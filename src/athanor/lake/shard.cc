@@ -14,6 +14,7 @@
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
 #include "athanor/lake/crc32c.h"
+#include "athanor/lake/object_store.h"
 
 namespace athanor {
 namespace {
@@ -279,6 +280,21 @@ class Scanner {
   ShardScan scan_;
 };
 
+// Throws Error unless `head`, the header and what of the payload was read with it, and the rest of
+// the payload are whole, and those of `block`.
+void CheckBlock(std::string_view head, std::string_view payload, const ShardBlock& block,
+                const std::string& where) {
+  const auto header = ParseHeader(head.substr(0, kShardHeaderBytes), block.offset);
+  ATHANOR_CHECK(
+      header && header->length == static_cast<uint64_t>(block.length) && header->kind == block.kind,
+      where, ": byte ", block.offset, ": expected the header of a block of ", block.length,
+      " bytes, found other bytes");
+  const uint32_t crc = Crc32c(payload, Crc32c(head.substr(kShardHeaderBytes)));
+  ATHANOR_CHECK(crc == header->payload_crc, where, ": byte ", block.offset, ": block of ",
+                block.length, " bytes: expected CRC32C ", Hex(header->payload_crc), ", found ",
+                Hex(crc));
+}
+
 }  // namespace
 
 ShardWriter::ShardWriter(const fs::path& path, int flags)
@@ -447,17 +463,17 @@ std::string ShardReader::Read(const ShardBlock& block, int64_t from) const {
     ReadAt(descriptor_, path_, block.offset + static_cast<int64_t>(head.size() + in_payload),
            payload.data() + in_payload, payload.size() - in_payload);
   }
-  const std::string_view first = head;
-  const auto header = ParseHeader(first.substr(0, kShardHeaderBytes), block.offset);
-  ATHANOR_CHECK(
-      header && header->length == static_cast<uint64_t>(block.length) && header->kind == block.kind,
-      path_.string(), ": byte ", block.offset, ": expected the header of a block of ", block.length,
-      " bytes, found other bytes");
-  const uint32_t crc = Crc32c(payload, Crc32c(first.substr(kShardHeaderBytes)));
-  ATHANOR_CHECK(crc == header->payload_crc, path_.string(), ": byte ", block.offset, ": block of ",
-                block.length, " bytes: expected CRC32C ", Hex(header->payload_crc), ", found ",
-                Hex(crc));
+  CheckBlock(head, payload, block, path_.string());
   return payload;
+}
+
+std::string ReadShardBlock(const ObjectStore& store, const std::string& object,
+                           const ShardBlock& block, int64_t from) {
+  std::string bytes = store.Read(object, block.offset, kShardHeaderBytes + block.length);
+  CheckBlock(std::string_view(bytes).substr(0, kShardHeaderBytes),
+             std::string_view(bytes).substr(kShardHeaderBytes), block, object);
+  bytes.erase(0, static_cast<size_t>(kShardHeaderBytes + from));
+  return bytes;
 }
 
 std::vector<ShardBlock> ShardReader::ReadIndex() const {

@@ -91,6 +91,11 @@ class ShardReader {
   int descriptor_ = -1;
 };
 
+class ObjectStore;
+// As ShardReader::Read, of a shard that is an object of a store.
+std::string ReadShardBlock(const ObjectStore& store, const std::string& object,
+                           const ShardBlock& block, int64_t from = 0);
+
 // What is wrong with a stretch of a shard.
 struct ShardFault {
   int64_t begin = 0, end = 0;  // bytes
