@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Arguments {
-  std::vector<std::string> data, models, ensembles;
+  std::vector<std::string> data, models, ensembles, gaussians, texts;
   fs::path out, cells, registry, as_worker;
   std::string worker_name;
   ModelSettings settings;
@@ -48,10 +48,7 @@ std::vector<std::string> SplitWords(const std::string& text) {
 // Models of --model and --ensemble, each once.
 std::vector<ModelSpec> SpecsOf(const Arguments& a, Ensembles* ensembles) {
   std::vector<ModelSpec> specs;
-  const auto add = [&](const std::string& text) {
-    const auto [name, where] = Halves(text);
-    const ModelFile file = FindModelFile(a.registry, where);
-    const ModelSpec spec = SpecOfWeights(name.empty() ? file.name : name, file.weights, a.settings);
+  const auto add_spec = [&](const ModelSpec& spec) {
     for (const ModelSpec& known : specs) {
       if (known.name != spec.name) continue;
       if (known.Key() != spec.Key()) {
@@ -63,6 +60,16 @@ std::vector<ModelSpec> SpecsOf(const Arguments& a, Ensembles* ensembles) {
     specs.push_back(spec);
     return spec.name;
   };
+  const auto add = [&](const std::string& text) {
+    const auto [name, where] = Halves(text);
+    const FoundModel file = FindModelFile(a.registry, where);
+    return add_spec(SpecOfWeights(name.empty() ? file.name : name, file.weights, a.settings));
+  };
+  for (const std::string& text : a.gaussians) {
+    const auto [name, teacher] = Halves(text);
+    if (a.texts.empty()) throw UsageError("--gaussians: expected words to ask for, --text WORDS");
+    add_spec(SpecOfGaussians(name.empty() ? "gaussians" : name, teacher, a.texts, {}));
+  }
   for (const std::string& text : a.models) add(text);
   for (const std::string& text : a.ensembles) {
     const auto [name, members] = Halves(text);
@@ -148,14 +155,27 @@ CommandAction SetUpInfer(CLI::App& app) {
       ->type_name("PATH ...");
   app.add_option("--model", a.models,
                  "a model that is to look at every frame: a name of the registry, tiny or words, "
-                 "which come with the program, or a file of weights; NAME= before it gives it "
-                 "another name (default: tiny)")
+                 "which come with the program, the card of a teacher, or a file of weights; NAME= "
+                 "before it gives it another name (default: tiny)")
       ->type_name("[NAME=]MODEL")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--ensemble", a.ensembles,
                  "models that are one ensemble, for `mine uncertain`: NAME=MODEL,MODEL,...")
       ->type_name("NAME=MODELS")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--gaussians", a.gaussians,
+                 "each moment as a scene of Gaussians with this teacher's features on them "
+                 "(embedded, a card, a file), which is asked for --text: boxes of what nobody has "
+                 "labelled; NAME= before it names it")
+      ->type_name("[NAME=]TEACHER")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--text", a.texts,
+                 "what --gaussians asks for, in words; its class is the one that it fits best, or "
+                 "WORDS=CLASS; again for more")
+      ->type_name("WORDS")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   AddPath(app, "-o,--out", &a.out, "folder of the table; what is in it is not computed again")
@@ -200,7 +220,9 @@ CommandAction SetUpInfer(CLI::App& app) {
     if (!arguments->as_worker.empty()) {
       return RunWorkerProcess(arguments->as_worker, arguments->worker_name, &OpenFrameModel);
     }
-    if (arguments->models.empty() && arguments->ensembles.empty()) arguments->models = {"tiny"};
+    if (arguments->models.empty() && arguments->ensembles.empty() && arguments->gaussians.empty()) {
+      arguments->models = {"tiny"};
+    }
     // One unless they were chosen: frames are shared out better than loops, and bits stay the same
     // on machines of any number of cores.
     const int threads = root->get_parent()->get_option("--threads")->as<int>();

@@ -105,6 +105,24 @@ TEST(InferCommandTest, SlowTwoRunsOverABrokerThatRestartsMakeTheSameTable) {
 }
 #endif
 
+TEST(InferCommandTest, ScenesOfGaussiansAreAskedForWords) {
+  const fs::path folder = TestFolder("infer gaussians");
+  const std::string town = WriteTestTown(folder / "town", 1).string();
+  const Outcome found = Execute({"infer", town, "--gaussians", "scenes=embedded", "--text", "car",
+                                 "--text", "cow=animal", "-o", (folder / "table").string()});
+  ASSERT_EQ(found.status, 0) << found.text();
+  EXPECT_THAT(found.out, AllOf(HasSubstr("scenes"), HasSubstr("gaussians"),
+                               HasSubstr("cells      2, 0 of them from before")));
+  EXPECT_TRUE(fs::exists(folder / "table" / "models" / "scenes" / "boxes.json"));
+  const Outcome alike =
+      Execute({"mine", "similar", town, "--text", "car", "--features", (folder / "table").string(),
+               "--model", "scenes", "--level", "frame", "-o", (folder / "alike").string()});
+  EXPECT_EQ(alike.status, 0) << alike.text();
+  EXPECT_THAT(
+      Execute({"infer", town, "--gaussians", "embedded", "-o", (folder / "none").string()}).err,
+      HasSubstr("expected words to ask for, --text WORDS"));
+}
+
 TEST(InferCommandTest, SaysWhatIsWrong) {
   const fs::path folder = TestFolder("infer wrong");
   const std::string town = WriteTestTown(folder / "town").string();

@@ -36,16 +36,6 @@ OptionList Describe(WordsCommandOptions& o) {
   return list;
 }
 
-// "dog" or "dog=animal".
-AskedWords ReadAsked(const std::string& text) {
-  const size_t equals = text.rfind('=');
-  if (equals == std::string::npos) return AskFor(text);
-  const std::string name = text.substr(equals + 1);
-  const int index = FindNuscenesClass(name);
-  ATHANOR_CHECK(index >= 0, "--text ", text, ": there is no class \"", name, "\"");
-  return {text.substr(0, equals), index};
-}
-
 std::string Listed(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
@@ -125,7 +115,7 @@ CommandAction SetUpLabelWords(CLI::App& app) {
     std::vector<AskedWords> asked;
     std::map<int, std::string> text_of_class;
     for (const std::string& text : a.texts) {
-      asked.push_back(ReadAsked(text));
+      asked.push_back(AskFor(text));
       std::string& of_class = text_of_class[asked.back().class_index];
       of_class += (of_class.empty() ? "" : ", ") + asked.back().text;
     }

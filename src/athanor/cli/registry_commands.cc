@@ -12,6 +12,7 @@
 #include "athanor/cli/registry_options.h"
 #include "athanor/loop/inference/models/open_model.h"
 #include "athanor/loop/registry/model_registry.h"
+#include "athanor/nn/model_card.h"
 #include "athanor/scenes/semantics/teachers/embedded/embedded_teacher.h"
 
 namespace athanor {
@@ -99,7 +100,7 @@ fs::path RegistryFolder(const fs::path& given) {
   return chosen == nullptr ? "registry" : chosen;
 }
 
-ModelFile FindModelFile(const fs::path& registry, const std::string& model) {
+FoundModel FindModelFile(const fs::path& registry, const std::string& model) {
   const fs::path folder = RegistryFolder(registry);
   std::error_code error;
   if (!registry.empty() || ModelRegistry::IsRegistry(folder)) {
@@ -118,9 +119,12 @@ ModelFile FindModelFile(const fs::path& registry, const std::string& model) {
   } catch (const Error&) {
     // It is none of these.
   }
+  for (const ModelCard& card : ListModelCards()) {
+    if (card.name == model) return {model, card.path};
+  }
   throw Error(StrCat("model '", model, "': expected a name in the registry ", folder.string(),
                      ModelRegistry::IsRegistry(folder) ? "" : " (there is none)",
-                     ", tiny, words, or a file of weights"));
+                     ", tiny, words, a card of a teacher, or a file of weights"));
 }
 
 CommandAction SetUpRegistryAdd(CLI::App& app) {

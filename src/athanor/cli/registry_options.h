@@ -12,12 +12,12 @@ inline constexpr const char* kRegistryHelp =
 // The folder that was given, else the default.
 std::filesystem::path RegistryFolder(const std::filesystem::path& given);
 
-struct ModelFile {
+struct FoundModel {
   std::string name;
   std::filesystem::path weights;
 };
 // A model of the registry (there need be none), one that comes with the program ("tiny", "words"),
-// or a file of weights. Throws Error that says what was looked for.
-ModelFile FindModelFile(const std::filesystem::path& registry, const std::string& model);
+// the card of a teacher, or a file of weights. Throws Error that says what was looked for.
+FoundModel FindModelFile(const std::filesystem::path& registry, const std::string& model);
 
 }  // namespace athanor

@@ -11,6 +11,7 @@
 #include "athanor/detection/profusion3d/log_detections.h"
 #include "athanor/detection/profusion3d/sample_test_util.h"
 #include "athanor/loop/inference/models/open_model.h"
+#include "athanor/loop/labeling/words/moment_test_util.h"
 #include "athanor/nn/safetensors.h"
 #include "athanor/scenes/semantics/teachers/embedded/embedded_teacher.h"
 
@@ -124,6 +125,83 @@ TEST(TeacherModelTest, VectorsOfPicturesLiveWithWords) {
   EXPECT_NEAR(length, 1, 1e-4);
   EXPECT_THAT([&] { EncodeWords(SpecOfWeights("d", WriteSmallDetector(folder)), "dog"); },
               ThrowsMessage<Error>(HasSubstr("expected a teacher")));
+}
+
+// Its teacher is a card: one that says of each pixel what is there.
+TEST(GaussianModelTest, FindsWhatWordsMeanWhereItStands) {
+  const auto folder = TestFolder("gaussian model");
+  const std::vector<Box3> truth = {MakeBox3({8, 1, 0.35}, {0.9, 0.4, 0.7}, 0.4),
+                                   MakeBox3({12, -2, 0.9}, {0.6, 0.6, 1.8}, 0)};
+  Log log = MakeStreet(folder, truth);
+  const Rigid3 world_from_ego = {Eigen::Quaterniond(std::cos(0.5), 0, 0, std::sin(0.5)),
+                                 {1000, -2000, 30}};
+  log.frames[0].world_from_ego = world_from_ego;
+  for (LogReading& reading : log.readings) reading.world_from_ego = world_from_ego;
+  Image ids(kStreetWidth, kStreetHeight, 1);
+  const Image picture = ReadImage(folder / "picture.png", 3);
+  for (int y = 0; y < kStreetHeight; ++y) {
+    for (int x = 0; x < kStreetWidth; ++x) {
+      const uint8_t* rgb = picture.at(x, y);
+      *ids.at(x, y) = rgb[0] > 0 ? 1 : rgb[2] > 0 ? 2 : 3;
+    }
+  }
+  std::filesystem::create_directories(folder / "ids");
+  WriteImage(folder / "ids" / "picture.png", ids);
+  const auto card = folder / "card.json";
+  WriteFile(
+      folder / "classes.json",
+      R"([{"id": 1, "name": "dog"}, {"id": 2, "name": "person"}, {"id": 3, "name": "grass"}])");
+  WriteFile(card, R"({"family": "id maps", "maps": "ids", "classes": "classes.json"})");
+  const ModelSpec spec = SpecOfGaussians("scene", card.string(), {"dog", "person"}, {});
+  EXPECT_EQ(spec.kind, "gaussians");
+  EXPECT_TRUE(spec.has_boxes);
+  EXPECT_NE(spec.Key(), SpecOfGaussians("scene", card.string(), {"dog"}, {}).Key());
+  const auto model = OpenFrameModel(spec);
+  const FrameOutput output = model->Forward(*model->Read(log, 0));
+  EXPECT_EQ(FaultOf(output, *model), "");
+  ASSERT_EQ(output.objects.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    const FoundObject& object = output.objects[i];
+    const bool is_dog = object.class_index == FindNuscenesClass("animal");
+    EXPECT_TRUE(is_dog || object.class_index == FindNuscenesClass("pedestrian"));
+    // In the car's frame, wherever the car is and heads.
+    const Eigen::Vector3d& place = truth[is_dog ? 0 : 1].frame_from_box.translation;
+    EXPECT_NEAR(object.box[0], place.x(), 0.4);
+    EXPECT_NEAR(object.box[1], place.y(), 0.4);
+    EXPECT_GT(object.score, 0.4);
+    if (is_dog) {
+      EXPECT_GT(object.box[3], object.box[4]);
+    }
+    // What a dog is, by words and by vectors.
+    const std::vector<float> words = EncodeWords(spec, is_dog ? "dog" : "person");
+    double likeness = 0;
+    for (int k = 0; k < model->object_dimension(); ++k) {
+      likeness += words[k] * output.object_vectors[i * model->object_dimension() + k];
+    }
+    EXPECT_GT(likeness, 0.9);
+  }
+  EXPECT_GE(output.objects[0].score, output.objects[1].score);
+  log.frames[0].world_from_ego = {};
+  for (LogReading& reading : log.readings) reading.world_from_ego = {};
+  const FrameOutput at_origin = model->Forward(*model->Read(log, 0));
+  ASSERT_EQ(at_origin.objects.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(at_origin.objects[i].class_index, output.objects[i].class_index);
+    for (int k = 0; k < 6; ++k) {
+      EXPECT_NEAR(at_origin.objects[i].box[k], output.objects[i].box[k], 1e-3) << k;
+    }
+    EXPECT_LT(std::abs(std::sin(at_origin.objects[i].box[6] - output.objects[i].box[6])), 1e-3);
+  }
+  EXPECT_EQ(model->Forward(*model->Read(log, 0)).object_vectors, at_origin.object_vectors);
+
+  std::filesystem::remove(folder / "sweep.pcd.bin");
+  EXPECT_THAT([&] { model->Read(log, 0); }, ThrowsMessage<Error>(HasSubstr("expected a sweep")));
+  EXPECT_THAT([&] { SpecOfGaussians("scene", card.string(), {"zebra"}, {}); },
+              ThrowsMessage<Error>(HasSubstr("zebra")));
+  EXPECT_THAT([&] { SpecOfGaussians("scene", card.string(), {"sky"}, {}); },
+              ThrowsMessage<Error>(HasSubstr("fits no class")));
+  WriteFile(card, R"({"family": "id maps", "maps": "ids", "classes": "classes.json" })");
+  EXPECT_THAT([&] { OpenFrameModel(spec); }, ThrowsMessage<Error>(HasSubstr("of model scene")));
 }
 
 }  // namespace

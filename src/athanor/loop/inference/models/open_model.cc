@@ -4,6 +4,8 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/sha256.h"
+#include "athanor/loop/labeling/words/word_labeler.h"
+#include "athanor/nn/model_card.h"
 #include "athanor/nn/safetensors.h"
 #include "athanor/scenes/semantics/teachers/embedded/embedded_teacher.h"
 
@@ -12,6 +14,21 @@ namespace {
 
 constexpr const char* kDetector = "detector";
 constexpr const char* kTeacher = "teacher";
+constexpr const char* kGaussians = "gaussians";
+
+std::string Joined(const std::vector<std::string>& lines) {
+  std::string text;
+  for (const std::string& line : lines) text += (text.empty() ? "" : "\n") + line;
+  return text;
+}
+
+// The file by which a teacher is known: its weights, or its card, which names them.
+std::filesystem::path FileOfTeacher(const std::string& teacher, const TeacherWithWords& open) {
+  if (!open.weights.empty()) return std::filesystem::absolute(open.weights);
+  std::error_code error;
+  if (std::filesystem::is_regular_file(teacher, error)) return std::filesystem::absolute(teacher);
+  return std::filesystem::absolute(FindModelCard(teacher).path);
+}
 
 }  // namespace
 
@@ -22,12 +39,23 @@ ModelSpec SpecOfWeights(const std::string& name, const std::filesystem::path& we
                 ": expected 1 to 500 boxes, found ", settings.max_boxes);
   ATHANOR_CHECK(settings.regions >= 0 && settings.regions <= 64, "model ", name,
                 ": expected 0 to 64 regions, found ", settings.regions);
-  const SafeTensors file = ReadSafeTensors(weights);
   ModelSpec spec;
   spec.name = name;
   spec.weights = std::filesystem::absolute(weights);
   spec.weights_sha256 = Sha256OfFile(weights);
   spec.settings["device"] = settings.device;
+  if (weights.extension() == ".toml") {
+    ATHANOR_CHECK(settings.device == "cpu", weights.string(),
+                  ": expected the device cpu for a teacher, found ", settings.device);
+    spec.kind = kTeacher;
+    spec.has_boxes = false;
+    spec.settings["outputs"] = "teacher 1";
+    spec.settings["regions"] = StrCat(settings.regions);
+    spec.settings["teacher"] = spec.weights.string();
+    spec.settings["teacher_key"] = OpenTeacher(spec.weights.string())->key();
+    return spec;
+  }
+  const SafeTensors file = ReadSafeTensors(weights);
   // The numbers behind "outputs" go up whenever the code gives other bits for the same weights.
   if (file.metadata.contains("architecture")) {
     spec.kind = kDetector;
@@ -49,21 +77,55 @@ ModelSpec SpecOfWeights(const std::string& name, const std::filesystem::path& we
   return spec;
 }
 
+ModelSpec SpecOfGaussians(const std::string& name, const std::string& teacher,
+                          const std::vector<std::string>& texts,
+                          const std::vector<std::string>& negatives) {
+  CheckModelName(name);
+  const TeacherWithWords open = OpenTeacherWithWords(teacher);
+  ModelSpec spec;
+  spec.name = name;
+  spec.kind = kGaussians;
+  spec.weights = FileOfTeacher(teacher, open);
+  spec.weights_sha256 = Sha256OfFile(spec.weights);
+  WordLabelOptions options;
+  spec.settings = {
+      {"outputs", "gaussians 1"},
+      {"teacher",
+       std::filesystem::exists(teacher) ? std::filesystem::absolute(teacher).string() : teacher},
+      {"teacher_key", open.teacher->key()},
+      {"texts", Joined(texts)},
+      {"negatives", Joined(negatives)},
+      {"options", Describe(options).ToToml()}};
+  OpenGaussianModel(spec);  // words that cannot be read are told before any work
+  return spec;
+}
+
+TeacherWithWords OpenTeacherOf(const ModelSpec& spec) {
+  TeacherWithWords open = OpenTeacherWithWords(spec.settings.at("teacher"));
+  ATHANOR_CHECK(open.teacher->key() == spec.settings.at("teacher_key"), "model ", spec.name,
+                ": expected the teacher ", spec.settings.at("teacher_key"), ", found ",
+                open.teacher->key());
+  return open;
+}
+
 std::unique_ptr<FrameModel> OpenFrameModel(const ModelSpec& spec) {
   const std::string found = Sha256OfFile(spec.weights);
   ATHANOR_CHECK(found == spec.weights_sha256, spec.weights.string(), ": expected the weights ",
                 spec.weights_sha256.substr(0, 12), " of model ", spec.name, ", found ",
                 found.substr(0, 12));
   if (spec.kind == kDetector) return OpenDetectorModel(spec);
+  if (spec.kind == kGaussians) return OpenGaussianModel(spec);
   ATHANOR_CHECK(spec.kind == kTeacher, "model ", spec.name, ": there is no kind '", spec.kind, "'");
   return OpenTeacherModel(spec);
 }
 
 std::vector<float> EncodeWords(const ModelSpec& spec, const std::string& words) {
-  ATHANOR_CHECK(spec.kind == kTeacher, "model ", spec.name, ": expected a teacher, which knows ",
+  ATHANOR_CHECK(spec.kind != kDetector, "model ", spec.name, ": expected a teacher, which knows ",
                 "words, found a ", spec.kind);
-  const EmbeddedPair pair = OpenEmbedded(spec.weights);
-  const at::Tensor vector = pair.text->Encode(std::span(&words, 1)).contiguous();
+  const std::unique_ptr<TextEncoder> text = spec.settings.contains("teacher")
+                                                ? OpenTeacherOf(spec).encoder
+                                                : OpenEmbedded(spec.weights).text;
+  const at::Tensor vector = text->Encode(std::span(&words, 1)).contiguous();
   return {vector.data_ptr<float>(), vector.data_ptr<float>() + vector.numel()};
 }
 

@@ -1,5 +1,6 @@
-// The models that an inference can run: our detector, and the small teacher of pictures and words.
-// (An ensemble is several of them, whose boxes are compared: inference_table.h.)
+// The models that an inference can run: our detector, teachers of pictures and words, and scenes of
+// Gaussians that are asked for words. (An ensemble is several of them, whose boxes are compared:
+// inference_table.h.)
 #pragma once
 
 #include <filesystem>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "athanor/loop/inference/frame_model.h"
+#include "athanor/scenes/semantics/teachers/open_teacher.h"
 
 namespace athanor {
 
@@ -20,10 +22,18 @@ struct ModelSettings {
   int regions = 12;            // teachers: of a picture, 0 .. 64
 };
 
-// Says what a file of weights is, by its content, and names it. Throws Error for a file of
-// something else, a name or settings that cannot be.
+// Says what a file of weights is, by its content, and names it; a .toml file is the card of a
+// teacher (nn/model_card.h). Throws Error for a file of something else, a name or settings that
+// cannot be.
 ModelSpec SpecOfWeights(const std::string& name, const std::filesystem::path& weights,
                         const ModelSettings& settings = {});
+
+// Each moment as a scene of Gaussians that carry a teacher's features, asked for words: boxes of
+// their classes, with vectors (loop/labeling/words/word_labeler.h). `teacher` as OpenTeacher has
+// it. `texts` are words, or WORDS=CLASS; `negatives` may be empty. Throws Error.
+ModelSpec SpecOfGaussians(const std::string& name, const std::string& teacher,
+                          const std::vector<std::string>& texts,
+                          const std::vector<std::string>& negatives);
 
 // Throws Error also when the file is not the one that the spec was made of.
 std::unique_ptr<FrameModel> OpenFrameModel(const ModelSpec& spec);
@@ -35,5 +45,8 @@ std::vector<float> EncodeWords(const ModelSpec& spec, const std::string& words);
 // How the kinds are made; for open_model.cc.
 std::unique_ptr<FrameModel> OpenDetectorModel(const ModelSpec& spec);
 std::unique_ptr<FrameModel> OpenTeacherModel(const ModelSpec& spec);
+std::unique_ptr<FrameModel> OpenGaussianModel(const ModelSpec& spec);
+// A teacher whose key is still that of the settings. Throws Error.
+TeacherWithWords OpenTeacherOf(const ModelSpec& spec);
 
 }  // namespace athanor

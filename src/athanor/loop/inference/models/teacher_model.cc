@@ -1,4 +1,4 @@
-// The teacher of pictures and words as a model of frames. A frame's vector is the mean over all
+// A teacher of pictures and words as a model of frames. A frame's vector is the mean over all
 // pictures; its objects are regions of the pictures that are as unlike each other as can be, so
 // that what is rare and small has a vector of its own.
 #include <ATen/ATen.h>
@@ -45,7 +45,8 @@ std::vector<int64_t> FarthestFirst(const at::Tensor& rows, const at::Tensor& mea
 class TeacherModel : public FrameModel {
  public:
   explicit TeacherModel(const ModelSpec& spec)
-      : teacher_(std::move(OpenEmbedded(spec.weights).teacher)),
+      : teacher_(spec.settings.contains("teacher") ? std::move(OpenTeacherOf(spec).teacher)
+                                                   : std::move(OpenEmbedded(spec.weights).teacher)),
         regions_(std::atoi(spec.settings.at("regions").c_str())) {}
 
   int frame_dimension() const override { return teacher_->dimension(); }
@@ -107,7 +108,7 @@ class TeacherModel : public FrameModel {
     }
   }
 
-  std::unique_ptr<EmbeddedTeacher> teacher_;
+  std::unique_ptr<Teacher> teacher_;
   int64_t regions_;
 };
 

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <numeric>
 #include <span>
 
 #include "athanor/base/error.h"
@@ -30,6 +31,36 @@ bool IsRelated(const std::string& phrase, const std::string& other) {
     return phrase == other;
   }
   return FitClasses(phrase, std::span(&other, 1), WordNet::Installed())[0] > 0;
+}
+
+// The mean of some rows of a field, of length 1; zeros where none was seen.
+at::Tensor MeanOf(const SemanticField& field, const std::vector<int64_t>& rows) {
+  if (rows.empty()) return at::zeros({field.features.dimension()});
+  const at::Tensor mean = field.features.Decode(at::tensor(rows, at::kLong)).mean(0);
+  return mean / mean.norm().clamp_min(1e-12);
+}
+
+void AddVectors(const MomentScene& scene, const SemanticField& field, WordLabeler::Found* found) {
+  const auto count = static_cast<int64_t>(scene.points.size());
+  std::vector<int64_t> all(count);
+  std::iota(all.begin(), all.end(), 0);
+  found->vector = MeanOf(field, all);
+  found->box_vectors =
+      at::zeros({static_cast<int64_t>(found->boxes.size()), field.features.dimension()});
+  for (size_t b = 0; b < found->boxes.size(); ++b) {
+    const NuscenesBox& box = found->boxes[b];
+    const Eigen::Vector4d& q = box.rotation_wxyz;
+    const Eigen::Quaterniond scene_from_box(q[0], q[1], q[2], q[3]);
+    const Eigen::Vector3d centre = box.translation_m - scene.origin_in_world;
+    const Eigen::Vector3d half =
+        0.5 * Eigen::Vector3d(box.size_wlh_m.y(), box.size_wlh_m.x(), box.size_wlh_m.z());
+    std::vector<int64_t> inside;
+    for (int64_t i = 0; i < count; ++i) {
+      const Eigen::Vector3d at = scene_from_box.inverse() * (scene.points[i] - centre);
+      if ((at.cwiseAbs().array() <= half.array()).all()) inside.push_back(i);
+    }
+    found->box_vectors[static_cast<int64_t>(b)].copy_(MeanOf(field, inside));
+  }
 }
 
 }  // namespace
@@ -61,6 +92,12 @@ OptionList Describe(WordLabelOptions& options) {
 }
 
 AskedWords AskFor(const std::string& text) {
+  if (const size_t equals = text.rfind('='); equals != std::string::npos) {
+    const std::string given = text.substr(equals + 1);
+    const int index = FindNuscenesClass(given);
+    ATHANOR_CHECK(index >= 0, "'", text, "': there is no class \"", given, "\"");
+    return {text.substr(0, equals), index};
+  }
   std::string name = text;
   std::replace(name.begin(), name.end(), ' ', '_');
   if (const int index = FindNuscenesClass(name); index >= 0) return {text, index};
@@ -101,10 +138,9 @@ WordLabeler::WordLabeler(Teacher* teacher, TextEncoder* encoder, std::vector<Ask
   }
 }
 
-WordLabeler::Found WordLabeler::Look(const Log& log, int frame) {
+WordLabeler::Found WordLabeler::Look(const MomentScene& scene, bool with_vectors) {
   const at::NoGradGuard no_grad;
   Found found;
-  const MomentScene scene = MakeMomentScene(log, frame, options_.moment);
   found.gaussians = std::ssize(scene.points);
   found.pictures = std::ssize(scene.views);
   if (scene.is_empty()) return found;
@@ -150,6 +186,7 @@ WordLabeler::Found WordLabeler::Look(const Log& log, int frame) {
       found.boxes.push_back(box);
     }
   }
+  if (with_vectors) AddVectors(scene, field, &found);
   return found;
 }
 

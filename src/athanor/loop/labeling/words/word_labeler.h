@@ -29,8 +29,8 @@ struct AskedWords {
   std::string text;
   int class_index = 0;
 };
-// The class of nuScenes that the words fit best, by WordNet: "dog" is an animal. Throws Error for
-// words that fit none.
+// The class of nuScenes that the words fit best, by WordNet: "dog" is an animal; or the one that is
+// named behind a "=". Throws Error for words that fit none, and for another class.
 AskedWords AskFor(const std::string& text);
 
 // What stands in streets, and words that mean anything: what phrases are compared with when nobody
@@ -53,9 +53,15 @@ class WordLabeler {
   struct Found {
     std::vector<NuscenesBox> boxes;  // world frame
     int64_t gaussians = 0, seen = 0, pictures = 0;
+    // In the teacher's space, of length 1 or zero: the mean over the Gaussians of the scene [D],
+    // and over those in each box [boxes,D]. Empty when asked without.
+    at::Tensor vector, box_vectors;
   };
-  // The boxes of a frame; none when its sweep or pictures are not at hand. Throws Error.
-  Found Look(const Log& log, int frame);
+  // The boxes of a moment (moment_scene.h); none when the scene is empty. Throws Error.
+  Found Look(const MomentScene& scene, bool with_vectors = false);
+  Found Look(const Log& log, int frame) {
+    return Look(MakeMomentScene(log, frame, options_.moment));
+  }
 
  private:
   Teacher* teacher_;

@@ -9,6 +9,7 @@
 #include "athanor/base/error.h"
 #include "athanor/base/files.h"
 #include "athanor/base/test_util.h"
+#include "athanor/loop/labeling/words/moment_test_util.h"
 #include "athanor/loop/labeling/words/word_labeler.h"
 
 namespace athanor {
@@ -20,26 +21,6 @@ using ::testing::Not;
 
 const int kCar = FindNuscenesClass("car"), kAnimal = FindNuscenesClass("animal"),
           kPerson = FindNuscenesClass("pedestrian"), kBarrier = FindNuscenesClass("barrier");
-
-// The sides of a box that a sensor at the origin sees, as points `step_m` apart.
-std::vector<Eigen::Vector3d> SidesOf(const Box3& box, double step_m) {
-  std::vector<Eigen::Vector3d> points;
-  const Eigen::Vector3d half = box.size_m / 2;
-  const Eigen::Vector3d sensor = box.frame_from_box.Inverse() * Eigen::Vector3d(0, 0, 1.8);
-  for (int axis = 0; axis < 2; ++axis) {
-    const double sign = sensor[axis] > 0 ? 1 : -1;
-    for (double a = -half[1 - axis]; a <= half[1 - axis]; a += step_m) {
-      for (double z = -half.z(); z <= half.z(); z += step_m) {
-        Eigen::Vector3d p;
-        p[axis] = sign * half[axis];
-        p[1 - axis] = a;
-        p.z() = z;
-        points.push_back(box.frame_from_box * p);
-      }
-    }
-  }
-  return points;
-}
 
 struct Asked {
   std::vector<Eigen::Vector3d> points;
@@ -203,70 +184,6 @@ class ColorWords : public TextEncoder {
   }
 };
 
-constexpr int kWidth = 320, kHeight = 160;
-constexpr double kFocal = 200;
-
-// A moment: a meadow, a red box at 8 m and a blue one at 12 m, as a LiDAR and a camera ahead of the
-// car see them. nuScenes' sweeps: five floats a point.
-Log MakeStreet(const std::filesystem::path& folder, const std::vector<Box3>& boxes) {
-  Log log;
-  log.source = folder.string();
-  log.name = "street";
-  log.sensors.resize(2);
-  log.sensors[0].channel = "LIDAR_TOP";
-  log.sensors[0].kind = SensorKind::kLidar;
-  log.sensors[0].ego_from_sensor.translation = {0, 0, 1.8};
-  LogSensor& camera = log.sensors[1];
-  camera.channel = "CAM_FRONT";
-  camera.camera.width_px = kWidth, camera.camera.height_px = kHeight;
-  camera.camera.parameters = {kFocal, kFocal, kWidth / 2.0, kHeight / 2.0};
-  Eigen::Matrix3d axes;  // columns: the camera's x, y, z in the ego frame
-  axes << 0, 0, 1, -1, 0, 0, 0, -1, 0;
-  camera.ego_from_sensor = {Eigen::Quaterniond(axes), {0, 0, 1.6}};
-  const Rigid3 world_from_ego = {Eigen::Quaterniond::Identity(), {1000, -2000, 30}};
-  LogFrame frame;
-  frame.id = "moment", frame.time_us = 1000000, frame.world_from_ego = world_from_ego;
-  std::vector<Eigen::Vector3d> points;
-  for (double x = 3; x < 30; x += 0.4) {
-    for (double y = -8; y < 8; y += 0.4) points.emplace_back(x, y, 0);
-  }
-  Image picture(kWidth, kHeight, 3);
-  const Rigid3 camera_from_ego = camera.ego_from_sensor.Inverse();
-  for (int y = 0; y < kHeight; ++y) {
-    for (int x = 0; x < kWidth; ++x) picture.at(x, y)[1] = 255;
-  }
-  for (size_t b = 0; b < boxes.size(); ++b) {
-    for (const Eigen::Vector3d& p : SidesOf(boxes[b], 0.01)) {
-      const auto pixel = camera.camera.Project(camera_from_ego * p);
-      if (!pixel || pixel->x() < 0 || pixel->y() < 0 || pixel->x() >= kWidth ||
-          pixel->y() >= kHeight) {
-        continue;
-      }
-      uint8_t* rgb = picture.at(static_cast<int>(pixel->x()), static_cast<int>(pixel->y()));
-      rgb[0] = b == 0 ? 255 : 0, rgb[1] = 0, rgb[2] = b == 0 ? 0 : 255;
-    }
-    for (const Eigen::Vector3d& p : SidesOf(boxes[b], 0.12)) points.push_back(p);
-  }
-  std::string bytes;
-  for (const Eigen::Vector3d& p : points) {
-    const float row[5] = {static_cast<float>(p.x()), static_cast<float>(p.y()),
-                          static_cast<float>(p.z() - 1.8), 10, 0};
-    bytes.append(reinterpret_cast<const char*>(row), sizeof row);
-  }
-  WriteFile(folder / "sweep.pcd.bin", bytes);
-  WriteImage(folder / "picture.png", picture);
-  for (int s = 0; s < 2; ++s) {
-    LogReading reading;
-    reading.sensor = s, reading.time_us = frame.time_us, reading.frame = 0;
-    reading.world_from_ego = world_from_ego;
-    reading.path = folder / (s == 0 ? "sweep.pcd.bin" : "picture.png");
-    frame.readings.push_back(s);
-    log.readings.push_back(reading);
-  }
-  log.frames.push_back(frame);
-  return log;
-}
-
 TEST(WordLabeler, FindsTheThingsThatWordsMean) {
   const auto folder = TestFolder("word labels");
   const std::vector<Box3> truth = {MakeBox3({8, 1, 0.35}, {0.9, 0.4, 0.7}, 0.4),
@@ -288,6 +205,16 @@ TEST(WordLabeler, FindsTheThingsThatWordsMean) {
     EXPECT_LT((box.translation_m - place).norm(), 0.4);
     EXPECT_GT(box.score, 0.4);  // some of its points are its border to the meadow
   }
+  // Vectors of boxes are those of the colours; a box of a phrase is not that of the other.
+  const WordLabeler::Found with = labeler.Look(MakeMomentScene(log, 0), /*with_vectors=*/true);
+  ASSERT_EQ(with.box_vectors.sizes(), (std::vector<int64_t>{2, 3}));
+  for (int b = 0; b < 2; ++b) {
+    const int colour = with.boxes[b].class_index == kAnimal ? 0 : 2;
+    EXPECT_GT(with.box_vectors[b][colour].item<float>(), 0.9);
+  }
+  EXPECT_NEAR(with.vector.norm().item<double>(), 1, 1e-3);
+  EXPECT_GT(with.vector[1].item<float>(), 0.9);  // most is meadow
+  EXPECT_FALSE(found.vector.defined());
   // One word alone finds its own only.
   WordLabeler dogs(&teacher, &words, {AskFor("dog")}, {"grass", "person"}, {});
   EXPECT_EQ(dogs.Look(log, 0).boxes.size(), 1u);
@@ -295,6 +222,9 @@ TEST(WordLabeler, FindsTheThingsThatWordsMean) {
 
 TEST(WordLabeler, SaysWhatIsMissing) {
   EXPECT_EQ(AskFor("traffic cone").class_index, FindNuscenesClass("traffic_cone"));
+  EXPECT_EQ(AskFor("red box=animal").class_index, kAnimal);
+  EXPECT_EQ(AskFor("red box=animal").text, "red box");
+  EXPECT_THAT(ErrorOf([] { AskFor("dog=cat"); }), HasSubstr("there is no class \"cat\""));
   EXPECT_THAT(ErrorOf([] { AskFor("sky"); }), HasSubstr("fits no class"));
   ColorTeacher teacher;
   ColorWords words;
