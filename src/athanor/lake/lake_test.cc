@@ -256,6 +256,40 @@ TEST(LakeTest, RemovedClipsGoWithTheGarbageAndTheOthersStay) {
   EXPECT_THAT(lake.Verify().faults, IsEmpty());
 }
 
+// A shard that cannot be compacted keeps what was removed: so does the word that it was.
+TEST(LakeTest, WhatWasRemovedStaysRemovedBesideADamagedShard) {
+  const fs::path folder = MemoryFolder("lake");
+  LakeOptions options;
+  options.shard_bytes = 6000;  // two clips a shard
+  std::string first, second, third;
+  {
+    Lake lake(folder / "l", Mode::kCreate, options);
+    first = lake.Ingest(MadeUpLog(1)).id, second = lake.Ingest(MadeUpLog(2)).id;
+    third = lake.Ingest(MadeUpLog(3)).id;
+    ASSERT_TRUE(lake.catalog().Shards()[0].sealed);
+    lake.Remove(first);
+    const LakePlace damaged = lake.catalog().FindClip(second)->place;
+    ASSERT_EQ(damaged.shard, lake.catalog().Shards()[0].number);
+    std::string bytes = ReadFile(lake.ShardPath(damaged.shard));
+    bytes[damaged.offset + kShardHeaderBytes + 10] ^= 1;
+    WriteFile(lake.ShardPath(damaged.shard), bytes);
+    for (int i = 0; i < 2; ++i) EXPECT_THAT(lake.CollectGarbage().faults, SizeIs(1));
+  }
+  fs::remove(folder / "l" / "lake.sqlite");
+  {
+    Lake lake(folder / "l", Mode::kWrite, options);
+    std::vector<std::string> ids;
+    for (const LakeClip& clip : lake.Clips()) ids.push_back(clip.id);
+    EXPECT_THAT(ids, ElementsAre(third));
+    // One that comes back after all is not taken away by the old word.
+    EXPECT_TRUE(lake.Ingest(MadeUpLog(1)).added);
+    for (int i = 0; i < 2; ++i) lake.CollectGarbage();
+  }
+  fs::remove(folder / "l" / "lake.sqlite");
+  Lake lake(folder / "l", Mode::kWrite, options);
+  ExpectSame(lake.Read(first), MadeUpLog(1));
+}
+
 // A shard that was begun and holds nothing is not in the catalog: its number is free, its file is
 // not to be written to any more.
 TEST(LakeTest, WhatIsIngestedAfterACollectionIsThere) {

@@ -285,10 +285,14 @@ GarbageReport Lake::CollectGarbage() {
                                         ") + (SELECT coalesce(sum(length + ", kShardHeaderBytes,
                                         "), 0) FROM clips WHERE shard = ", shard, ")"));
   };
+  // Removals come behind what they remove. They go with it, unless it stays because its shard could
+  // not be compacted: a catalog that is made again must not bring it back.
+  const auto keeps_removals = [&] { return !report.faults.empty(); };
   const auto block_bytes = [&](const LakeShard& shard) {
     int64_t bytes = 0;
     if (shard.sealed) {
       for (const ShardBlock& block : ShardReader(ShardPath(shard.number)).ReadIndex()) {
+        if (block.kind == kRemovalBlock && keeps_removals()) continue;
         bytes += block.length + kShardHeaderBytes;
       }
     } else {
@@ -327,6 +331,14 @@ GarbageReport Lake::CollectGarbage() {
               {{shard.number, query.Integer(1), query.Integer(2)}, kind, query.Integer(0)});
         }
       }
+      if (keeps_removals()) {
+        for (const ShardBlock& block : ShardReader(path).ReadIndex()) {
+          if (block.kind != kRemovalBlock) continue;
+          // One that came back stands behind its removal, and is to stay there.
+          if (catalog.FindClip(HexOfBytes(ShardReader(path).Read(block)))) continue;
+          blocks.push_back({{shard.number, block.offset, block.length}, kRemovalBlock, 0});
+        }
+      }
       std::sort(blocks.begin(), blocks.end(),
                 [](const Live& a, const Live& b) { return a.place.offset < b.place.offset; });
       LakeShard target{catalog.Shards().back().number + 1, kShardStart, /*sealed=*/true};
@@ -351,6 +363,7 @@ GarbageReport Lake::CollectGarbage() {
         SqliteStatement move_clip(database,
                                   "UPDATE clips SET shard = ?, offset = ? WHERE clip = ?");
         for (const Live& live : blocks) {
+          if (live.kind == kRemovalBlock) continue;
           SqliteStatement& move = live.kind == kPayloadBlock ? move_blob : move_clip;
           move.Run(target.number, live.place.offset, live.row);
         }

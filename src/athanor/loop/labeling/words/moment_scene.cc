@@ -13,7 +13,8 @@ namespace {
 
 constexpr float kOpacity = 0.9f;
 constexpr double kCell_m = 1, kSlope = 0.05;
-constexpr int kReach = 6;  // cells
+constexpr double kStrays = 0.1;  // of the cells around: they may be below the ground
+constexpr int kReach = 6;        // cells
 
 int64_t KeyOf(int x, int y) { return (int64_t{x} << 32) ^ static_cast<uint32_t>(y); }
 
@@ -55,15 +56,17 @@ std::vector<float> HeightsAboveGround(std::span<const Eigen::Vector3d> points) {
     const Cell cell = cell_of(point);
     const auto [entry, is_new] = ground.try_emplace(KeyOf(cell.x, cell.y), point.z());
     if (is_new) {
-      double least = std::numeric_limits<double>::infinity();
+      std::vector<double> grounds;
       for (int dy = -kReach; dy <= kReach; ++dy) {
         for (int dx = -kReach; dx <= kReach; ++dx) {
           const auto other = lowest.find(KeyOf(cell.x + dx, cell.y + dy));
           if (other == lowest.end()) continue;
-          least = std::min(least, other->second + kSlope * kCell_m * std::hypot(dx, dy));
+          grounds.push_back(other->second + kSlope * kCell_m * std::hypot(dx, dy));
         }
       }
-      entry->second = least;
+      const auto rank = static_cast<int64_t>(kStrays * static_cast<double>(grounds.size()));
+      std::nth_element(grounds.begin(), grounds.begin() + rank, grounds.end());
+      entry->second = grounds[rank];
     }
     heights.push_back(static_cast<float>(point.z() - entry->second));
   }

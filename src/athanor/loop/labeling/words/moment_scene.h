@@ -40,8 +40,9 @@ struct MomentScene {
 // files, and for a log without a LiDAR.
 MomentScene MakeMomentScene(const Log& log, int frame, const MomentOptions& options = {});
 
-// Heights over the ground: that under a point is the lowest point around, which may rise by 5 % of
-// the distance, at most 6 m away. points: z up, metres.
+// Heights over the ground: that under a point is the lowest around, at most 6 m away, where ground
+// may rise by 5 % of the distance; of the cells around, a tenth may be lower still, which fog and
+// mirrors do. points: z up, metres.
 std::vector<float> HeightsAboveGround(std::span<const Eigen::Vector3d> points);
 
 }  // namespace athanor

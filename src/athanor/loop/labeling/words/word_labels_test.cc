@@ -54,6 +54,13 @@ TEST(HeightsAboveGround, SeesWhatStandsOnASlope) {
   for (size_t i = on_ground; i < points.size(); ++i) {
     EXPECT_NEAR(heights[i], points[i].z() - ground(5.2, 3.1), 0.1);
   }
+  // In fog, some returns come from below the road.
+  for (int i = 0; i < 40; ++i) {
+    const double x = -19 + 6.1 * (i % 7), y = -19 + 6.7 * (i / 7);
+    points.emplace_back(x, y, ground(x, y) - 1 - i % 5);
+  }
+  const std::vector<float> in_fog = HeightsAboveGround(points);
+  for (size_t i = 0; i < heights.size(); ++i) EXPECT_NEAR(in_fog[i], heights[i], 0.1) << i;
 }
 
 TEST(WordBoxes, StandsWhereTheThingStands) {
