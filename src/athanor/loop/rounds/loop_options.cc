@@ -35,6 +35,10 @@ OptionList Describe(LoopOptions& o) {
            {.choices = {"first", "deployed"}});
   list.Add("steps", &o.steps, "of training in a round", {.min = 1, .max = 1e9});
   list.Add("rate", &o.rate, "highest learning rate", {.min = 0, .max = 1});
+  list.Add("members", &o.members,
+           "that a round trains as a population (`train population`), of which one is chosen",
+           {.min = 1, .max = 1000});
+  list.Add("check", &o.check, StrCat("where members are compared: ", kLogs, ", other than test"));
   list.Add("ranges", &o.ranges, "configuration of `detect eval`");
   list.Add("tolerance", &o.tolerance,
            "of mAP that a new model may lose for what it gains in the rare class",
@@ -64,8 +68,8 @@ LoopOptions ReadLoopOptions(const fs::path& path) {
   ATHANOR_CHECK(FindNuscenesClass(options.rare) >= 0, path.string(),
                 ": rare: expected a class of the nuScenes benchmark or animal, found '",
                 options.rare, "'");
-  for (std::string* file :
-       {&options.logs, &options.home, &options.test, &options.small, &options.ranges}) {
+  for (std::string* file : {&options.logs, &options.home, &options.test, &options.check,
+                            &options.small, &options.ranges}) {
     FindFile(file);
   }
   return options;
@@ -83,7 +87,11 @@ void CheckLoopOptions(const LoopOptions& options) {
   ATHANOR_CHECK(is_simulated != has_number,
                 "loop: logs: expected a .toml, or a path with {round}, ", "found '", options.logs,
                 "'");
-  for (const std::string& path : {options.home, options.test, options.ranges}) {
+  ATHANOR_CHECK(options.members == 1 || (!options.check.empty() && options.check != options.test),
+                "loop: members = ", options.members,
+                ": expected check, driving logs other than test to compare them on");
+  for (const std::string& path : {options.home, options.test, options.ranges, options.check}) {
+    if (path.empty()) continue;
     ATHANOR_CHECK(fs::exists(path), "loop: ", path, ": no such file or folder");
   }
   if (is_simulated) {

@@ -41,6 +41,11 @@ struct LoopOptions {
   std::string start = "first";
   int64_t steps = 150;  // of a round
   double rate = 7e-4;
+  // Above 1: a round trains a population of so many (`train population`), each for `steps` in four
+  // short steps, at rates around `rate`; the one with the highest sum of the rare class's AP and
+  // mAP on `check` is the round's. `check` is like `test`, and is not to be it.
+  int members = 1;
+  std::string check;
   std::string ranges = "configs/detect/near.json";  // `detect eval --config`
   double tolerance = 0.02;  // of mAP that a new model may lose for what it gains in the rare class
 

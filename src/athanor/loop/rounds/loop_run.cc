@@ -5,6 +5,7 @@
 #include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "athanor/base/error.h"
@@ -108,7 +109,8 @@ class Loop {
   // Round 0: the worlds, and how good the first model is.
   void Begin() {
     round_ = 0;
-    for (const auto& [name, logs] : {std::pair("home", options_.home), {"test", options_.test}}) {
+    for (const auto& [name, logs] :
+         {std::pair("home", options_.home), {"test", options_.test}, {"check", options_.check}}) {
       if (!IsSimulated(logs)) continue;
       Stage(name, {}, [&] {
         Run({"sim", "street", "--preset", logs, "-o", (folder_ / "world" / name).string()});
@@ -164,22 +166,12 @@ class Loop {
           [&] { Mine(here, lake, table); });
     Stage("label", {here / "labels", here / "data"}, [&] { Label(here, lake, table); });
     Stage("train", {}, [&] {
-      Words words = {"detect", "train"};
-      for (const std::string& logs : LearnedLogs()) words.push_back(logs);
-      const fs::path out = here / "train";
       const std::string start = options_.start == "first" ? state_.rounds[0].weights : deployed;
-      for (const std::string& word :
-           Words{"--preset", options_.preset, "--start-from", start, "--steps",
-                 std::to_string(options_.steps), "--rate", StrCat(options_.rate), "--seed",
-                 std::to_string(options_.seed + r), "-o", out.string()}) {
-        words.push_back(word);
-      }
-      if (fs::exists(out / "config.toml")) {
-        words.emplace_back("--resume");
+      if (options_.members > 1) {
+        TrainPopulation(here, start);
       } else {
-        fs::remove_all(out);
+        Train(here, start);
       }
-      if (!fs::exists(out / "detector.safetensors")) Run(words);
     });
     const fs::path weights = here / "train" / "detector.safetensors";
     Stage("evaluate", {here / "eval"}, [&] { Evaluate(weights); });
@@ -299,6 +291,64 @@ class Loop {
     }
     Run({"label", "export", version.string(), lake.string(), "--hits", hits, "-o",
          (here / "data").string()});
+  }
+
+  void Train(const fs::path& here, const std::string& start) {
+    Words words = {"detect", "train"};
+    for (const std::string& logs : LearnedLogs()) words.push_back(logs);
+    const fs::path out = here / "train";
+    for (const std::string& word :
+         Words{"--preset", options_.preset, "--start-from", start, "--steps",
+               std::to_string(options_.steps), "--rate", StrCat(options_.rate), "--seed",
+               std::to_string(options_.seed + round_), "-o", out.string()}) {
+      words.push_back(word);
+    }
+    if (fs::exists(out / "config.toml")) {
+      words.emplace_back("--resume");
+    } else {
+      fs::remove_all(out);
+    }
+    if (!fs::exists(out / "detector.safetensors")) Run(words);
+  }
+
+  // Members differ in rate and in what they have seen when; chance is chosen from, not suffered.
+  void TrainPopulation(const fs::path& here, const std::string& start) {
+    constexpr int kShortSteps = 4;
+    const fs::path config = here / "population.toml", out = here / "population";
+    std::string data;
+    for (const std::string& logs : LearnedLogs()) {
+      ATHANOR_CHECK(logs.find(',') == std::string::npos, "loop: ", logs,
+                    ": a population takes no paths with commas");
+      data += (data.empty() ? "" : ",") + logs;
+    }
+    const auto text = [](const std::string& value) { return nlohmann::json(value).dump(); };
+    WriteFile(config,
+              StrCat("trainable = \"detector\"\nobjectives = \"rare_ap,map\"\npopulation = ",
+                     options_.members, "\nbudget = ", options_.members * kShortSteps,
+                     "\nupdates = ", std::max<int64_t>(1, options_.steps / kShortSteps),
+                     "\nseed = ", options_.seed + round_, "\n[space]\nrate = { low = ",
+                     options_.rate / 4, ", high = ", options_.rate * 4,
+                     ", scale = \"log\" }\n[detector]\ndata = ", text(data), "\nscore-on = ",
+                     text((IsSimulated(options_.check) ? folder_ / "world" / "check"
+                                                       : fs::path(options_.check))
+                              .string()),
+                     "\npreset = ", text(options_.preset), "\nrare = ", text(options_.rare),
+                     "\nstart-from = ", text(start), "\nscore-frames = 1000000\n"));
+    Run({"train", "population", config.string(), "-o", out.string(), "--workers",
+         std::to_string(options_.workers)});
+    ModelRegistry members(out / "registry");
+    std::optional<RegisteredModel> best;
+    double best_sum = -1;
+    for (const RegisteredModel& model : members.List()) {
+      if (model.role != ModelRole::kCandidate) continue;
+      const auto& metrics = model.metrics.at("all");
+      const double sum = metrics.at("rare_ap") + metrics.at("map");
+      if (sum > best_sum) best = model, best_sum = sum;
+    }
+    ATHANOR_CHECK(best.has_value(), out.string(), ": expected a front of models, found none");
+    MakeFolder(here / "train");
+    WriteFile(here / "train" / "detector.safetensors", ReadFile(members.FileOf(best->weights)));
+    LogInfo(StrCat("round ", round_, ": of the population, ", best->name, " goes on"));
   }
 
   void Evaluate(const fs::path& weights) {

@@ -13,8 +13,10 @@
 #include "athanor/base/files.h"
 #include "athanor/base/test_util.h"
 #include "athanor/datasets/log_test_util.h"
+#include "athanor/loop/registry/model_registry.h"
 #include "athanor/loop/rounds/loop_report.h"
 #include "athanor/loop/rounds/loop_run.h"
+#include "athanor/loop/training/population_options.h"
 
 namespace athanor {
 namespace {
@@ -50,6 +52,7 @@ case $command in
   "vehicle run") if [ ! -e "$here/quiet" ]; then mkdir -p "$out/cloud/clips"; cp -r "$3"/* "$out/cloud"; fi ;;
   "label auto" | "label import") mkdir -p "$out"; echo labels > "$out/abc.labels" ;;
   "label export") for word; do last=$word; done; mkdir -p "$last" ;;
+  "train population") mkdir -p "$out"; cp "$3" "$here/population.toml"; cp -r "$here/members" "$out/registry" ;;
   "detect train") mkdir -p "$out"; echo "$out" > "$out/detector.safetensors" ;;
   "detect eval")
     mkdir -p "$out"
@@ -147,6 +150,43 @@ TEST_F(LoopTest, RoundsRunTheirCommandsInOrderAndOnce) {
   const std::string report = MakeLoopReport(loop);
   EXPECT_THAT(report, AllOf(HasSubstr("0.350"), HasSubstr("deployed"), HasSubstr("image/png"),
                             HasSubstr("Round 3"), HasSubstr("label import")));
+}
+
+TEST_F(LoopTest, OfAPopulationTheBestOnTheCheckGoesOn) {
+  {
+    ModelRegistry members(folder_ / "members", ModelRegistry::Mode::kCreate);
+    const auto add = [&](const std::string& name, ModelRole role, double rare, double map) {
+      WriteFile(folder_ / "weights", name);
+      NewModel added;
+      added.model.name = name, added.model.kind = "detector", added.model.role = role;
+      added.model.metrics["all"] = {{"rare_ap", rare}, {"map", map}};
+      added.weights = folder_ / "weights";
+      members.Add(added);
+    };
+    add("general", ModelRole::kCandidate, 0.1, 0.4);
+    add("chosen", ModelRole::kCandidate, 0.3, 0.3);
+    add("rare", ModelRole::kCandidate, 0.4, 0.1);
+    add("past", ModelRole::kIntermediate, 0.9, 0.9);
+  }
+  options_.rounds = 1, options_.members = 3, options_.steps = 80, options_.seed = 4;
+  EXPECT_THAT(ErrorOf([&] { RunLoop(folder_ / "loop", options_, run_); }),
+              HasSubstr("members = 3: expected check"));
+  options_.check = options_.test;
+  EXPECT_THAT(ErrorOf([&] { RunLoop(folder_ / "loop", options_, run_); }),
+              HasSubstr("other than test"));
+  options_.check = (folder_ / "logs2").string();
+  EXPECT_TRUE(RunLoop(folder_ / "loop", options_, run_));
+  EXPECT_EQ(ReadFile(folder_ / "loop" / "rounds" / "01" / "train" / "detector.safetensors"),
+            "chosen");
+  const std::string config = ReadFile(folder_ / "population.toml");
+  for (const char* line : {"population = 3\n", "budget = 12\n", "updates = 20\n", "seed = 5\n",
+                           "rare = \"animal\"\n", "logs2\"\n"}) {
+    EXPECT_THAT(config, HasSubstr(line));
+  }
+  // As `train population` reads it.
+  const PopulationConfig read = ParsePopulationConfig(config, "population.toml");
+  EXPECT_EQ(read.options.population, 3);
+  EXPECT_THAT(Seen(), ::testing::Contains("train population"));
 }
 
 TEST_F(LoopTest, WhatIsNoBetterIsKeptBack) {
