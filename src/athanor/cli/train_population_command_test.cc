@@ -2,12 +2,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <string>
 #include <vector>
 
 #include "athanor/base/files.h"
 #include "athanor/cli/cli_test_util.h"
+#include "athanor/loop/queue/queue_test_util.h"
 
 namespace athanor {
 namespace {
@@ -59,6 +61,51 @@ TEST(TrainPopulationCommandTest, SlowKilledAndRunAgainEndsInTheSameFront) {
   ASSERT_EQ(resumed.status, 0) << resumed.text();
   EXPECT_EQ(ReadFile(folder / "killed" / "front.json"), ReadFile(folder / "whole" / "front.json"));
 }
+
+#ifdef ATHANOR_WITH_NATS
+// Workers of two commands share the steps over a broker. Those of one are killed, then the broker
+// itself, then the command that plans: the front is that of a run that nothing happened to.
+TEST(TrainPopulationCommandTest, SlowOverABrokerWhateverIsKilledTheFrontIsTheSame) {
+  if (FindNatsServer().empty()) GTEST_SKIP() << "needs the program nats-server";
+  const fs::path folder = TestFolder("train population over nats");
+  std::string config = kConfig;
+  config.replace(config.find("budget = 24"), 11, "budget = 60");
+  WriteFile(folder / "small.toml", config);
+  const std::string toml = (folder / "small.toml").string();
+  const std::string whole = (folder / "whole").string(), out = (folder / "shared").string();
+  ASSERT_EQ(Execute({"train", "population", toml, "-o", whole, "--workers", "2"}).status, 0);
+
+  NatsBroker broker(folder / "broker");
+  const std::vector<std::string> lead = {"train",  "population", toml,        "-o", out,
+                                         "--nats", broker.Url(), "--workers", "1"};
+  std::vector<std::string> join = lead;
+  join.emplace_back("--join");
+  const auto done = [&] {
+    const std::string lines =
+        fs::exists(folder / "shared" / "done.txt") ? ReadFile(folder / "shared" / "done.txt") : "";
+    return std::count(lines.begin(), lines.end(), '\n');
+  };
+  Process leader(lead);
+  ASSERT_TRUE(WaitFor([&] { return done() > 4; }));
+  Process helper(join);
+  const auto before = done();
+  ASSERT_TRUE(WaitFor([&] { return done() > before + 8; }));
+  helper.Signal(SIGKILL);
+  EXPECT_EQ(helper.Wait(), 1000 + SIGKILL);
+  broker.Stop(SIGKILL);
+  broker.Start();
+  const auto after = done();
+  ASSERT_TRUE(WaitFor([&] { return done() > after + 4; }));
+  leader.Signal(SIGKILL);
+  EXPECT_EQ(leader.Wait(), 1000 + SIGKILL);
+  EXPECT_FALSE(fs::exists(folder / "shared" / "front.json"));
+  Process second_helper(join);
+  const Outcome rest = Execute(lead);
+  EXPECT_EQ(rest.status, 0) << rest.text();
+  EXPECT_EQ(second_helper.Wait(), 0) << second_helper.err;
+  EXPECT_EQ(ReadFile(folder / "shared" / "front.json"), ReadFile(folder / "whole" / "front.json"));
+}
+#endif
 
 TEST(TrainPopulationCommandTest, SaysWhatIsWrong) {
   const fs::path folder = TestFolder("train population wrong");
