@@ -43,6 +43,7 @@ CommandAction SetUpMineUncertain(CLI::App& app);
 CommandAction SetUpMineUndigested(CLI::App& app);
 CommandAction SetUpMineRule(CLI::App& app);
 CommandAction SetUpMineSelect(CLI::App& app);
+CommandAction SetUpMineDigest(CLI::App& app);
 CommandAction SetUpMinePurity(CLI::App& app);
 CommandAction SetUpDetectEval(CLI::App& app);
 CommandAction SetUpDetectTrain(CLI::App& app);

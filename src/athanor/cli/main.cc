@@ -89,6 +89,7 @@ const Command kCommands[] = {
      SetUpMineUncertain},
     {"mine", "undigested", "Find what a small model does not do as a large one does",
      SetUpMineUndigested},
+    {"mine", "digest", "Say which undigested frames were learned from", SetUpMineDigest},
     {"mine", "rule", "Find frames and boxes by SQL over their attributes", SetUpMineRule},
     {"mine", "select", "Choose a batch to label from what was mined, within a cost",
      SetUpMineSelect},

@@ -1,17 +1,37 @@
-// athanor mine uncertain, undigested, purity
+// athanor mine uncertain, undigested, digest, purity
 #include <iostream>
 #include <map>
 #include <optional>
+#include <set>
+#include <utility>
 
 #include "athanor/cli/commands.h"
 #include "athanor/cli/mine_report.h"
 #include "athanor/cli/options_cli.h"
 #include "athanor/detection/evaluation/nuscenes_eval.h"
 #include "athanor/loop/mining/box_miners.h"
+#include "athanor/loop/mining/digest_book.h"
+#include "athanor/loop/mining/mined_hits.h"
 #include "athanor/loop/mining/purity.h"
 
 namespace athanor {
+namespace {
+
 namespace fs = std::filesystem;
+
+// "12 undigested, 3 queued".
+std::string StatesOf(DigestBook& book) {
+  const auto counts = book.Counts();
+  std::string states;
+  for (size_t s = 0; s < counts.size(); ++s) {
+    if (counts[s] == 0) continue;
+    states += StrCat(states.empty() ? "" : ", ", counts[s], " ",
+                     DigestStateName(static_cast<DigestState>(s)));
+  }
+  return states;
+}
+
+}  // namespace
 
 CommandAction SetUpMineUncertain(CLI::App& app) {
   struct Arguments {
@@ -117,19 +137,56 @@ CommandAction SetUpMineUndigested(CLI::App& app) {
     }
     hits.about.emplace_back("found", kinds);
     if (book) {
-      const auto counts = book->Counts();
-      std::string states;
-      for (size_t s = 0; s < counts.size(); ++s) {
-        if (counts[s] == 0) continue;
-        states += StrCat(states.empty() ? "" : ", ", counts[s], " ",
-                         DigestStateName(static_cast<DigestState>(s)));
-      }
-      hits.about.emplace_back("digest", states);
+      hits.about.emplace_back("digest", StatesOf(*book));
     }
     hits.hits = BestHits(std::move(found.hits), arguments->mine.window_us(), arguments->mine.count);
     ReportMined(arguments->mine, data, hits);
     // Only what was reported whole counts as an evaluation.
     if (book) book->Commit();
+    return 0;
+  };
+}
+
+CommandAction SetUpMineDigest(CLI::App& app) {
+  struct Arguments {
+    fs::path digest;
+    std::vector<fs::path> trained, retired;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  AddPath(app, "DIGEST", &arguments->digest, "file of `mine undigested --digest`")->required();
+  app.add_option("--trained", arguments->trained,
+                 "hits.json of batches that were learned from: queued frames in it are trained now")
+      ->type_name("FILE ...");
+  app.add_option("--retire", arguments->retired,
+                 "hits.json of frames that need not be learned again: digested ones are retired")
+      ->type_name("FILE ...");
+  return [arguments] {
+    const Arguments& a = *arguments;
+    ATHANOR_CHECK(fs::is_regular_file(a.digest), a.digest.string(),
+                  ": expected a file of `mine undigested --digest`, found none");
+    std::set<std::pair<std::string, int>> trained, retired;
+    for (const auto& [paths, frames] : {std::pair(&a.trained, &trained), {&a.retired, &retired}}) {
+      for (const fs::path& path : *paths) {
+        for (const MinedHit& hit : ReadMinedHits(path).hits) frames->emplace(hit.log, hit.frame);
+      }
+    }
+    DigestBook book(a.digest);
+    // Those that are in another state stay there: what is done twice changes nothing.
+    const auto advance = [&](const auto& frames, DigestState from, DigestEvent event) {
+      int64_t count = 0;
+      for (const auto& [log, frame] : frames) {
+        if (book.Find(log, frame).state != from) continue;
+        book.Record(log, frame, event);
+        ++count;
+      }
+      return count;
+    };
+    const int64_t learned = advance(trained, DigestState::kQueued, DigestEvent::kTrained);
+    const int64_t done = advance(retired, DigestState::kDigested, DigestEvent::kRetired);
+    std::cout << "digest     " << a.digest.string() << "\ntrained    " << Grouped(learned)
+              << " now\nretired    " << Grouped(done) << " now\nframes     " << StatesOf(book)
+              << "\n";
+    book.Commit();
     return 0;
   };
 }

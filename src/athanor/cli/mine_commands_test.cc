@@ -148,6 +148,14 @@ TEST(MineCommandsTest, FindTheFewFrames) {
                        out("again"), "--digest", out("digest.sqlite")})
                   .out,
               HasSubstr("1 queued"));
+  // Learned from, once.
+  const std::vector<std::string> trained = {"mine", "digest", out("digest.sqlite"), "--trained",
+                                            out("selected/hits.json")};
+  const Outcome learned = Execute(trained);
+  EXPECT_THAT(learned.out, AllOf(HasSubstr("trained    1 now"), HasSubstr("1 trained")));
+  EXPECT_THAT(Execute(trained).out, AllOf(HasSubstr("trained    0 now"), HasSubstr("1 trained")));
+  EXPECT_THAT(Execute({"mine", "digest", out("none.sqlite")}).err,
+              HasSubstr("expected a file of `mine undigested --digest`"));
   // A file of hits may say anything.
   json wild = json::parse(ReadFile(folder / "unsure" / "hits.json"));
   wild["hits"][0]["number"] = 70000;

@@ -172,6 +172,10 @@ class Loop {
       } else {
         Train(here, start);
       }
+      if (options_.choose == "mined") {
+        Run({"mine", "digest", (folder_ / "digest.sqlite").string(), "--trained",
+             (here / "batch" / "hits.json").string()});
+      }
     });
     const fs::path weights = here / "train" / "detector.safetensors";
     Stage("evaluate", {here / "eval"}, [&] { Evaluate(weights); });

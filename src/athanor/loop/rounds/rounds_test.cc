@@ -117,7 +117,8 @@ TEST_F(LoopTest, RoundsRunTheirCommandsInOrderAndOnce) {
                                           "mine undigested", "mine similar",
                                           "mine select",     "label auto",
                                           "label import",    "label export",
-                                          "detect train",    "detect eval"};
+                                          "detect train",    "mine digest",
+                                          "detect eval"};
   std::vector<std::string> expected = {"detect eval"};
   for (int r = 0; r < 2; ++r) expected.insert(expected.end(), round.begin(), round.end());
   EXPECT_EQ(Seen(), expected);
