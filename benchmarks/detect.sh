@@ -100,5 +100,5 @@ for variant in $VARIANTS; do
       "$OUT/$variant.$seed/eval/metrics_summary.json"
   done | awk -v name="$variant" '{ n++; a += $1; aa += $1 * $1; s += $2 }
     END { v = n > 1 ? (aa - a * a / n) / (n - 1) : 0
-          printf "%s  %d  %.4f  %.4f  %.4f\n", name, n, a / n, v > 0 ? sqrt(v) : 0, s / n }'
+          printf "%s  %d  %.4f  %.4f  %.4f\n", name, n, a / n, (v > 0 ? sqrt(v) : 0), s / n }'
 done

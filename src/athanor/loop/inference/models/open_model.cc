@@ -96,7 +96,7 @@ ModelSpec SpecOfGaussians(const std::string& name, const std::string& teacher,
       {"texts", Joined(texts)},
       {"negatives", Joined(negatives)},
       {"options", Describe(options).ToToml()}};
-  OpenGaussianModel(spec);  // words that cannot be read are told before any work
+  OpenSceneModel(spec);  // words that cannot be read are told before any work
   return spec;
 }
 
@@ -114,7 +114,7 @@ std::unique_ptr<FrameModel> OpenFrameModel(const ModelSpec& spec) {
                 spec.weights_sha256.substr(0, 12), " of model ", spec.name, ", found ",
                 found.substr(0, 12));
   if (spec.kind == kDetector) return OpenDetectorModel(spec);
-  if (spec.kind == kGaussians) return OpenGaussianModel(spec);
+  if (spec.kind == kGaussians) return OpenSceneModel(spec);
   ATHANOR_CHECK(spec.kind == kTeacher, "model ", spec.name, ": there is no kind '", spec.kind, "'");
   return OpenTeacherModel(spec);
 }

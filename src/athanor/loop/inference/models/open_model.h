@@ -45,7 +45,7 @@ std::vector<float> EncodeWords(const ModelSpec& spec, const std::string& words);
 // How the kinds are made; for open_model.cc.
 std::unique_ptr<FrameModel> OpenDetectorModel(const ModelSpec& spec);
 std::unique_ptr<FrameModel> OpenTeacherModel(const ModelSpec& spec);
-std::unique_ptr<FrameModel> OpenGaussianModel(const ModelSpec& spec);
+std::unique_ptr<FrameModel> OpenSceneModel(const ModelSpec& spec);
 // A teacher whose key is still that of the settings. Throws Error.
 TeacherWithWords OpenTeacherOf(const ModelSpec& spec);
 

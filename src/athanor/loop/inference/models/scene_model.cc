@@ -33,9 +33,9 @@ std::vector<float> ToFloats(const at::Tensor& values) {
   return {plain.data_ptr<float>(), plain.data_ptr<float>() + plain.numel()};
 }
 
-class GaussianModelOfFrames : public FrameModel {
+class SceneModel : public FrameModel {
  public:
-  explicit GaussianModelOfFrames(const ModelSpec& spec) : teacher_(OpenTeacherOf(spec)) {
+  explicit SceneModel(const ModelSpec& spec) : teacher_(OpenTeacherOf(spec)) {
     Describe(options_).ParseToml(spec.settings.at("options"), "options of the labels");
     std::vector<AskedWords> asked;
     for (const std::string& text : Lines(spec.settings.at("texts"))) asked.push_back(AskFor(text));
@@ -100,8 +100,8 @@ class GaussianModelOfFrames : public FrameModel {
 
 }  // namespace
 
-std::unique_ptr<FrameModel> OpenGaussianModel(const ModelSpec& spec) {
-  return std::make_unique<GaussianModelOfFrames>(spec);
+std::unique_ptr<FrameModel> OpenSceneModel(const ModelSpec& spec) {
+  return std::make_unique<SceneModel>(spec);
 }
 
 }  // namespace athanor
