@@ -235,6 +235,25 @@ TEST(LidarSnow, FlakesAreAsManyAndAsLargeAsTheRatesSay) {
   EXPECT_NEAR(LidarSnowOfSeverity(2).Occupancy(), 2.5 / 3.6e6 / 0.16, 1e-12);
 }
 
+// One beam in 2^24 draws a first flake at no distance, where it would hide endlessly much.
+TEST(LidarSnow, AFlakeAtTheSensorHidesNothing) {
+  uint64_t key = 0;
+  while (Random(key).Uniform() != 0) ++key;
+  const LidarSnowParameters parameters = LidarSnowOfSeverity(3);
+  Random random(key);
+  std::vector<Snowflake> flakes;
+  SampleFlakes(parameters, 20, &random, &flakes);
+  for (const Snowflake& flake : flakes) EXPECT_GT(flake.range_m, 0);
+  LidarSweep sweep;
+  sweep.points = {{20, 0, 0}};
+  sweep.intensity = {0.3f};
+  const LidarSweep snow = SnowSweep(sweep, parameters, key);
+  for (const float intensity : snow.intensity) {
+    EXPECT_GE(intensity, 0);
+    EXPECT_LE(intensity, 1);
+  }
+}
+
 TEST(LidarSnow, WetGroundIsDarkerTheMoreSoAtGrazingAngles) {
   // Normal incidence: Fresnel reflects ((1.33 - 1) / (1.33 + 1))^2.
   const double in = 1 - std::pow(0.33 / 2.33, 2);

@@ -104,7 +104,9 @@ void SampleFlakes(const LidarSnowParameters& parameters, double range_m, Random*
   const auto exponential = [&] { return -std::log(1 - static_cast<double>(random->Uniform())); };
   for (double area_m2 = mean_area_m2 * exponential(); area_m2 < end_m2;
        area_m2 += mean_area_m2 * exponential()) {
-    flakes->push_back({std::sqrt(2 * area_m2 / parameters.divergence_rad), mean_m * exponential()});
+    const double diameter_m = mean_m * exponential();
+    if (area_m2 <= 0) continue;  // at the sensor itself, where a beam has no width
+    flakes->push_back({std::sqrt(2 * area_m2 / parameters.divergence_rad), diameter_m});
   }
 }
 
