@@ -31,7 +31,7 @@ make_streets() {
   mv "$1.part" "$1"
 }
 make_streets "$TRAIN" 80 101
-make_streets "$VAL" 12 9001
+make_streets "$VAL" 40 9001
 
 # $1: variant, $2: seed.
 flags_of() {
