@@ -71,6 +71,13 @@ int RunProgram(const std::vector<std::string>& arguments, const std::filesystem:
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+std::string LastLine(const std::string& text) {
+  const size_t end = text.find_last_not_of("\n\r ");
+  if (end == std::string::npos) return "it said nothing";
+  const size_t begin = text.find_last_of("\n\r", end);
+  return text.substr(begin == std::string::npos ? 0 : begin + 1, end - begin);
+}
+
 std::string ShellWord(const std::string& word) {
   const bool is_plain = !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
     return std::isalnum(static_cast<uint8_t>(c)) != 0 ||

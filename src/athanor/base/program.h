@@ -22,6 +22,9 @@ int RunProgram(const std::vector<std::string>& arguments, const std::filesystem:
                const std::string& remedy,
                const std::vector<std::pair<std::string, std::string>>& environment = {});
 
+// What a program said last; "it said nothing".
+std::string LastLine(const std::string& text);
+
 // A word as a shell takes it: in quotes when it needs them.
 std::string ShellWord(const std::string& word);
 

@@ -63,6 +63,9 @@ CommandAction SetUpDetectTrain(CLI::App& app) {
     Arguments& a = *arguments;
     DetectTrainResult result;
     {
+      if (a.group.port != 0 && a.group.processes == 1) {
+        throw UsageError("--port: expected --processes 2 or more, found 1");
+      }
       std::unique_ptr<ProcessGroup> group;
       if (a.group.processes > 1) {
         if (a.group.port == 0) {

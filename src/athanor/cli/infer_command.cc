@@ -68,7 +68,7 @@ std::vector<ModelSpec> SpecsOf(const Arguments& a, Ensembles* ensembles) {
   for (const std::string& text : a.gaussians) {
     const auto [name, teacher] = Halves(text);
     if (a.texts.empty()) throw UsageError("--gaussians: expected words to ask for, --text WORDS");
-    add_spec(SpecOfGaussians(name.empty() ? "gaussians" : name, teacher, a.texts, {}));
+    add_spec(SpecOfGaussians(name.empty() ? "gaussians" : name, teacher, a.texts));
   }
   for (const std::string& text : a.models) add(text);
   for (const std::string& text : a.ensembles) {

@@ -38,17 +38,15 @@ bool HasLog(const ObjectStore& store) {
 void FetchCatalog(const ObjectStore& store, const fs::path& path) {
   constexpr int64_t kPiece = int64_t{8} << 20;
   const ObjectInfo info = store.Info(kCatalog);
-  {
-    std::ofstream file(path, std::ios::binary | std::ios::trunc);
-    Progress progress("catalog", info.size_bytes);
-    for (int64_t at = 0; at < info.size_bytes && file; at += kPiece) {
-      const int64_t length = std::min(kPiece, info.size_bytes - at);
-      file << store.ReadVersion(kCatalog, at, length, &info);
-      progress.Update(at + length, "");
-    }
-    file.close();
-    ATHANOR_CHECK(file, path.string(), ": cannot write: the disk may be full");
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  Progress progress("catalog", info.size_bytes);
+  for (int64_t at = 0; at < info.size_bytes && file; at += kPiece) {
+    const int64_t length = std::min(kPiece, info.size_bytes - at);
+    file << store.ReadVersion(kCatalog, at, length, &info);
+    progress.Update(at + length, "");
   }
+  file.close();
+  ATHANOR_CHECK(file, path.string(), ": cannot write: the disk may be full");
 }
 
 }  // namespace

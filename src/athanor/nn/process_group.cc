@@ -11,7 +11,6 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <sstream>
 #include <thread>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
@@ -64,17 +63,6 @@ std::shared_ptr< ::gloo::transport::Device> DeviceFor(bool is_here) {
                               : c10d::ProcessGroupGloo::createDefaultDevice();
 }
 
-std::string LastLine(const std::filesystem::path& path) {
-  std::error_code error;
-  std::string last;
-  if (!std::filesystem::is_regular_file(path, error)) return last;
-  std::istringstream lines(ReadFile(path));
-  for (std::string line; std::getline(lines, line);) {
-    if (!line.empty()) last = line;
-  }
-  return last;
-}
-
 }  // namespace
 
 struct ProcessGroup::Impl {
@@ -84,6 +72,10 @@ struct ProcessGroup::Impl {
   c10::intrusive_ptr<c10d::TCPStore> store;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> group;
 
+  std::string Said() const {
+    std::error_code error;
+    return std::filesystem::is_regular_file(log, error) ? ReadFile(log) : std::string();
+  }
   // How a follower has ended, if one has.
   std::string Ended() {
     for (pid_t& pid : followers) {
@@ -92,7 +84,7 @@ struct ProcessGroup::Impl {
       pid = 0;
       return WIFSIGNALED(status) ? StrCat("one of them was ended by signal ", WTERMSIG(status))
                                  : StrCat("one of them ended with status ", WEXITSTATUS(status),
-                                          ": ", LastLine(log));
+                                          ": ", LastLine(Said()));
     }
     return "";
   }

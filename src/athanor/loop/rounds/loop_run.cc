@@ -39,13 +39,6 @@ std::string ShellLine(const Words& words) {
   return line;
 }
 
-std::string LastLine(const std::string& text) {
-  const size_t end = text.find_last_not_of("\n\r ");
-  if (end == std::string::npos) return "it said nothing";
-  const size_t begin = text.find_last_of("\n\r", end);
-  return text.substr(begin == std::string::npos ? 0 : begin + 1, end - begin);
-}
-
 // What `detect eval` left: "mAP", "NDS", and the AP of each class by its name, 0 for none.
 std::map<std::string, double> ReadScores(const fs::path& folder) {
   const auto read = [&](const char* name) {

@@ -152,10 +152,15 @@ TEST(GaussianModelTest, FindsWhatWordsMeanWhereItStands) {
       folder / "classes.json",
       R"([{"id": 1, "name": "dog"}, {"id": 2, "name": "person"}, {"id": 3, "name": "grass"}])");
   WriteFile(card, R"({"family": "id maps", "maps": "ids", "classes": "classes.json"})");
-  const ModelSpec spec = SpecOfGaussians("scene", card.string(), {"dog", "person"}, {});
+  const ModelSpec spec = SpecOfGaussians("scene", card.string(), {"dog", "person"});
   EXPECT_EQ(spec.kind, "gaussians");
   EXPECT_TRUE(spec.has_boxes);
-  EXPECT_NE(spec.Key(), SpecOfGaussians("scene", card.string(), {"dog"}, {}).Key());
+  EXPECT_NE(spec.Key(), SpecOfGaussians("scene", card.string(), {"dog"}).Key());
+  // Where the files lie does not count.
+  std::filesystem::copy(folder, TestFolder("gaussian model elsewhere"),
+                        std::filesystem::copy_options::recursive);
+  const auto elsewhere = folder.parent_path() / "gaussian model elsewhere" / "card.json";
+  EXPECT_EQ(spec.Key(), SpecOfGaussians("moved", elsewhere.string(), {"dog", "person"}).Key());
   const auto model = OpenFrameModel(spec);
   const FrameOutput output = model->Forward(*model->Read(log, 0));
   EXPECT_EQ(FaultOf(output, *model), "");
@@ -196,9 +201,9 @@ TEST(GaussianModelTest, FindsWhatWordsMeanWhereItStands) {
 
   std::filesystem::remove(folder / "sweep.pcd.bin");
   EXPECT_THAT([&] { model->Read(log, 0); }, ThrowsMessage<Error>(HasSubstr("expected a sweep")));
-  EXPECT_THAT([&] { SpecOfGaussians("scene", card.string(), {"zebra"}, {}); },
+  EXPECT_THAT([&] { SpecOfGaussians("scene", card.string(), {"zebra"}); },
               ThrowsMessage<Error>(HasSubstr("zebra")));
-  EXPECT_THAT([&] { SpecOfGaussians("scene", card.string(), {"sky"}, {}); },
+  EXPECT_THAT([&] { SpecOfGaussians("scene", card.string(), {"sky"}); },
               ThrowsMessage<Error>(HasSubstr("fits no class")));
   WriteFile(card, R"({"family": "id maps", "maps": "ids", "classes": "classes.json" })");
   EXPECT_THAT([&] { OpenFrameModel(spec); }, ThrowsMessage<Error>(HasSubstr("of model scene")));

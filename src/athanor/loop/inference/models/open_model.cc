@@ -16,6 +16,9 @@ constexpr const char* kDetector = "detector";
 constexpr const char* kTeacher = "teacher";
 constexpr const char* kGaussians = "gaussians";
 
+// Of the settings: what a teacher that its file alone does not tell computes.
+constexpr const char* kTeacherKey = "teacher_key";
+
 std::string Joined(const std::vector<std::string>& lines) {
   std::string text;
   for (const std::string& line : lines) text += (text.empty() ? "" : "\n") + line;
@@ -44,18 +47,8 @@ ModelSpec SpecOfWeights(const std::string& name, const std::filesystem::path& we
   spec.weights = std::filesystem::absolute(weights);
   spec.weights_sha256 = Sha256OfFile(weights);
   spec.settings["device"] = settings.device;
-  if (weights.extension() == ".toml") {
-    ATHANOR_CHECK(settings.device == "cpu", weights.string(),
-                  ": expected the device cpu for a teacher, found ", settings.device);
-    spec.kind = kTeacher;
-    spec.has_boxes = false;
-    spec.settings["outputs"] = "teacher 1";
-    spec.settings["regions"] = StrCat(settings.regions);
-    spec.settings["teacher"] = spec.weights.string();
-    spec.settings["teacher_key"] = OpenTeacher(spec.weights.string())->key();
-    return spec;
-  }
-  const SafeTensors file = ReadSafeTensors(weights);
+  const bool is_card = weights.extension() == ".toml";
+  const SafeTensors file = is_card ? SafeTensors() : ReadSafeTensors(weights);
   // The numbers behind "outputs" go up whenever the code gives other bits for the same weights.
   if (file.metadata.contains("architecture")) {
     spec.kind = kDetector;
@@ -64,7 +57,7 @@ ModelSpec SpecOfWeights(const std::string& name, const std::filesystem::path& we
     spec.settings["min_score"] = StrCat(settings.min_score);
     spec.settings["max_boxes"] = StrCat(settings.max_boxes);
   } else {
-    ATHANOR_CHECK(file.metadata.contains("vocabulary"), weights.string(),
+    ATHANOR_CHECK(is_card || file.metadata.contains("vocabulary"), weights.string(),
                   ": expected weights of a detector or of a teacher, found a file of something "
                   "else");
     ATHANOR_CHECK(settings.device == "cpu", weights.string(),
@@ -73,13 +66,13 @@ ModelSpec SpecOfWeights(const std::string& name, const std::filesystem::path& we
     spec.has_boxes = false;
     spec.settings["outputs"] = "teacher 1";
     spec.settings["regions"] = StrCat(settings.regions);
+    if (is_card) spec.settings[kTeacherKey] = OpenTeacher(spec.weights.string())->key();
   }
   return spec;
 }
 
 ModelSpec SpecOfGaussians(const std::string& name, const std::string& teacher,
-                          const std::vector<std::string>& texts,
-                          const std::vector<std::string>& negatives) {
+                          const std::vector<std::string>& texts) {
   CheckModelName(name);
   const TeacherWithWords open = OpenTeacherWithWords(teacher);
   ModelSpec spec;
@@ -88,24 +81,18 @@ ModelSpec SpecOfGaussians(const std::string& name, const std::string& teacher,
   spec.weights = FileOfTeacher(teacher, open);
   spec.weights_sha256 = Sha256OfFile(spec.weights);
   WordLabelOptions options;
-  spec.settings = {
-      {"outputs", "gaussians 1"},
-      {"teacher",
-       std::filesystem::exists(teacher) ? std::filesystem::absolute(teacher).string() : teacher},
-      {"teacher_key", open.teacher->key()},
-      {"texts", Joined(texts)},
-      {"negatives", Joined(negatives)},
-      {"options", Describe(options).ToToml()}};
+  spec.settings = {{"outputs", "gaussians 1"},
+                   {kTeacherKey, open.teacher->key()},
+                   {"texts", Joined(texts)},
+                   {"options", Describe(options).ToToml()}};
   OpenSceneModel(spec);  // words that cannot be read are told before any work
   return spec;
 }
 
-TeacherWithWords OpenTeacherOf(const ModelSpec& spec) {
-  TeacherWithWords open = OpenTeacherWithWords(spec.settings.at("teacher"));
-  ATHANOR_CHECK(open.teacher->key() == spec.settings.at("teacher_key"), "model ", spec.name,
-                ": expected the teacher ", spec.settings.at("teacher_key"), ", found ",
-                open.teacher->key());
-  return open;
+void CheckTeacher(const ModelSpec& spec, const Teacher& teacher) {
+  const auto expected = spec.settings.find(kTeacherKey);
+  ATHANOR_CHECK(expected == spec.settings.end() || expected->second == teacher.key(), "model ",
+                spec.name, ": expected the teacher ", expected->second, ", found ", teacher.key());
 }
 
 std::unique_ptr<FrameModel> OpenFrameModel(const ModelSpec& spec) {
@@ -122,9 +109,7 @@ std::unique_ptr<FrameModel> OpenFrameModel(const ModelSpec& spec) {
 std::vector<float> EncodeWords(const ModelSpec& spec, const std::string& words) {
   ATHANOR_CHECK(spec.kind != kDetector, "model ", spec.name, ": expected a teacher, which knows ",
                 "words, found a ", spec.kind);
-  const std::unique_ptr<TextEncoder> text = spec.settings.contains("teacher")
-                                                ? OpenTeacherOf(spec).encoder
-                                                : OpenEmbedded(spec.weights).text;
+  const std::unique_ptr<TextEncoder> text = OpenTeacherWithWords(spec.weights.string()).encoder;
   const at::Tensor vector = text->Encode(std::span(&words, 1)).contiguous();
   return {vector.data_ptr<float>(), vector.data_ptr<float>() + vector.numel()};
 }

@@ -32,8 +32,7 @@ ModelSpec SpecOfWeights(const std::string& name, const std::filesystem::path& we
 // their classes, with vectors (loop/labeling/words/word_labeler.h). `teacher` as OpenTeacher has
 // it. `texts` are words, or WORDS=CLASS; `negatives` may be empty. Throws Error.
 ModelSpec SpecOfGaussians(const std::string& name, const std::string& teacher,
-                          const std::vector<std::string>& texts,
-                          const std::vector<std::string>& negatives);
+                          const std::vector<std::string>& texts);
 
 // Throws Error also when the file is not the one that the spec was made of.
 std::unique_ptr<FrameModel> OpenFrameModel(const ModelSpec& spec);
@@ -46,7 +45,7 @@ std::vector<float> EncodeWords(const ModelSpec& spec, const std::string& words);
 std::unique_ptr<FrameModel> OpenDetectorModel(const ModelSpec& spec);
 std::unique_ptr<FrameModel> OpenTeacherModel(const ModelSpec& spec);
 std::unique_ptr<FrameModel> OpenSceneModel(const ModelSpec& spec);
-// A teacher whose key is still that of the settings. Throws Error.
-TeacherWithWords OpenTeacherOf(const ModelSpec& spec);
+// Throws Error unless the teacher computes what the spec was made of.
+void CheckTeacher(const ModelSpec& spec, const Teacher& teacher);
 
 }  // namespace athanor

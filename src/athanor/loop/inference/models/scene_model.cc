@@ -35,12 +35,14 @@ std::vector<float> ToFloats(const at::Tensor& values) {
 
 class SceneModel : public FrameModel {
  public:
-  explicit SceneModel(const ModelSpec& spec) : teacher_(OpenTeacherOf(spec)) {
+  explicit SceneModel(const ModelSpec& spec)
+      : teacher_(OpenTeacherWithWords(spec.weights.string())) {
+    CheckTeacher(spec, *teacher_.teacher);
     Describe(options_).ParseToml(spec.settings.at("options"), "options of the labels");
     std::vector<AskedWords> asked;
     for (const std::string& text : Lines(spec.settings.at("texts"))) asked.push_back(AskFor(text));
     labeler_.emplace(teacher_.teacher.get(), teacher_.encoder.get(), asked,
-                     Lines(spec.settings.at("negatives")), options_);
+                     std::vector<std::string>(), options_);
   }
 
   int frame_dimension() const override { return teacher_.teacher->dimension(); }

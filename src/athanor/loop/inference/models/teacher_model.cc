@@ -9,7 +9,6 @@
 #include "athanor/base/error.h"
 #include "athanor/loop/inference/models/open_model.h"
 #include "athanor/media/image.h"
-#include "athanor/scenes/semantics/teachers/embedded/embedded_teacher.h"
 
 namespace athanor {
 namespace {
@@ -45,9 +44,10 @@ std::vector<int64_t> FarthestFirst(const at::Tensor& rows, const at::Tensor& mea
 class TeacherModel : public FrameModel {
  public:
   explicit TeacherModel(const ModelSpec& spec)
-      : teacher_(spec.settings.contains("teacher") ? std::move(OpenTeacherOf(spec).teacher)
-                                                   : std::move(OpenEmbedded(spec.weights).teacher)),
-        regions_(std::atoi(spec.settings.at("regions").c_str())) {}
+      : teacher_(OpenTeacher(spec.weights.string())),
+        regions_(std::atoi(spec.settings.at("regions").c_str())) {
+    CheckTeacher(spec, *teacher_);
+  }
 
   int frame_dimension() const override { return teacher_->dimension(); }
   int object_dimension() const override { return teacher_->dimension(); }

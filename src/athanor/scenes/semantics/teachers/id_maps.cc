@@ -125,11 +125,11 @@ IdMapTeacher::IdMapTeacher(const fs::path& card_or_folder) {
   const std::vector<fs::path> files = ListFiles(maps_, {".png"});
   ATHANOR_CHECK(!files.empty(), maps_.string(), ": expected maps of ids as PNG files, found none");
   std::set<int> found;
-  uint64_t hash = HashBytes(where);
+  uint64_t hash = HashBytes(text_space_);
   std::vector<bool> is_used(1 << 16);
   for (const fs::path& file : files) {
     const std::string bytes = ReadFile(file);
-    hash = HashBytes(bytes, hash);
+    hash = HashBytes(bytes, HashBytes(file.lexically_relative(maps_).string(), hash));
     const DepthImage map = DecodeDepthPng(bytes, file.string());
     for (const uint16_t id : map.data) is_used[id] = true;
   }
