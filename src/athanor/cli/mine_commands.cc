@@ -31,6 +31,15 @@ std::string StatesOf(DigestBook& book) {
   return states;
 }
 
+void AddRarity(CLI::App& app, double* rarity) {
+  app.add_option(
+         "--rarity", *rarity,
+         "how much more a rare class counts: the power of how many times as many frames have "
+         "the commonest; 0 = all count the same (default: 0.5)")
+      ->check(CLI::Range(0.0, 1.0).description(""))
+      ->type_name("X");
+}
+
 }  // namespace
 
 CommandAction SetUpMineUncertain(CLI::App& app) {
@@ -38,6 +47,7 @@ CommandAction SetUpMineUncertain(CLI::App& app) {
     MineArguments mine;
     std::vector<std::string> members;
     EnsembleMatching matching;
+    double rarity = 0.5;
     std::string level = "box";
   };
   auto arguments = std::make_shared<Arguments>();
@@ -54,12 +64,14 @@ CommandAction SetUpMineUncertain(CLI::App& app) {
                  "boxes below are noise (default: 0.05)")
       ->check(CLI::Range(0.0, 1.0).description(""))
       ->type_name("X");
+  AddRarity(app, &arguments->rarity);
   return [arguments] {
     const MinedData data(arguments->mine.data);
     std::vector<BoxSource> members;
     for (const std::string& path : arguments->members) members.push_back(BoxSource::Open(path));
     UncertainFound found =
         MineUncertain(data, members, arguments->matching, ShowProgress("frames"));
+    WeighByRarity(arguments->rarity, &found.hits);
     MinedHits hits{"uncertain", arguments->mine.data.string(), {}, {}};
     hits.about.emplace_back("frames", Grouped(found.frames));
     hits.about.emplace_back("members", StrCat(members.size()));
@@ -94,6 +106,7 @@ CommandAction SetUpMineUndigested(CLI::App& app) {
     std::string student, teacher;
     fs::path digest;
     UndigestedOptions options;
+    double rarity = 0.5;
   };
   auto arguments = std::make_shared<Arguments>();
   AddMineArguments(app, &arguments->mine, 1);
@@ -120,6 +133,7 @@ CommandAction SetUpMineUndigested(CLI::App& app) {
                  "(default: 60)")
       ->check(CLI::Range(1.0, 1000.0).description(""))
       ->type_name("M");
+  AddRarity(app, &arguments->rarity);
   return [arguments] {
     const MinedData data(arguments->mine.data);
     const BoxSource student = BoxSource::Open(arguments->student);
@@ -128,6 +142,7 @@ CommandAction SetUpMineUndigested(CLI::App& app) {
     if (!arguments->digest.empty()) book.emplace(arguments->digest);
     UndigestedFound found = MineUndigested(data, student, teacher, arguments->options,
                                            book ? &*book : nullptr, ShowProgress("frames"));
+    WeighByRarity(arguments->rarity, &found.hits);
     MinedHits hits{"undigested", arguments->mine.data.string(), {}, {}};
     hits.about.emplace_back("frames", StrCat(Grouped(found.frames), ", ", found.agreed, " agreed"));
     std::string kinds;
@@ -196,6 +211,7 @@ CommandAction SetUpMinePurity(CLI::App& app) {
     fs::path truth;
     std::vector<fs::path> hits;
     std::string class_name;
+    std::vector<std::string> without;
     double range_m = 50;
     std::vector<int64_t> counts = {10, 20, 50, 100, 200};
   };
@@ -215,6 +231,9 @@ CommandAction SetUpMinePurity(CLI::App& app) {
   app.add_option("--count", arguments->counts, "of so many frames (default: 10 20 50 100 200)")
       ->check(CLI::Range(int64_t{1}, int64_t{1000000000}).description(""))
       ->type_name("N ...");
+  app.add_option("--without", arguments->without,
+                 "frames that count nowhere, as those that a miner was shown: LOG/NUMBER")
+      ->type_name("FRAME ...");
   return [arguments] {
     const Arguments& a = *arguments;
     const int class_index = FindNuscenesClass(a.class_name);
@@ -223,11 +242,16 @@ CommandAction SetUpMinePurity(CLI::App& app) {
                        a.class_name + "'");
     }
     const MinedData truth(a.truth);
+    std::set<std::string> without;
+    for (const std::string& text : a.without) {
+      const FrameRef ref = truth.Parse(text);
+      without.insert(truth.Read(ref.log)->frames.at(ref.frame).id);
+    }
     std::vector<std::vector<std::string>> rows = {
         {"hits", "frames", "with " + a.class_name, "share", "95 % from", "to", "times all"}};
     for (const fs::path& path : a.hits) {
       const Purity purity =
-          MeasurePurity(truth, ReadMinedHits(path).hits, class_index, a.range_m, a.counts);
+          MeasurePurity(truth, ReadMinedHits(path).hits, class_index, a.range_m, a.counts, without);
       const auto add = [&](const std::string& name, const PurityAt& at) {
         rows.push_back({name, Grouped(at.frames), Grouped(at.with), Fixed(at.share, 4),
                         Fixed(at.low, 4), Fixed(at.high, 4), Fixed(purity.Gain(at), 1)});

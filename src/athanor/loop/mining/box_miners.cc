@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdio>
 #include <map>
+#include <set>
+#include <string>
 
 #include "athanor/base/error.h"
 #include "athanor/base/log.h"
@@ -104,6 +106,22 @@ std::vector<MinedHit> BestHits(std::vector<MinedHit> hits, int64_t window_us, in
     best.push_back(std::move(hits[index]));
   }
   return best;
+}
+
+void WeighByRarity(double exponent, std::vector<MinedHit>* hits) {
+  std::map<std::string, std::set<std::string>> frames;
+  size_t most = 0;
+  for (const MinedHit& hit : *hits) {
+    if (hit.class_name.empty()) continue;
+    std::set<std::string>& of_class = frames[hit.class_name];
+    of_class.insert(hit.id);
+    most = std::max(most, of_class.size());
+  }
+  for (MinedHit& hit : *hits) {
+    if (hit.class_name.empty()) continue;
+    const size_t of_class = frames[hit.class_name].size();
+    hit.score *= std::pow(static_cast<double>(most) / static_cast<double>(of_class), exponent);
+  }
 }
 
 UncertainFound MineUncertain(const MinedData& data, const std::vector<BoxSource>& members,

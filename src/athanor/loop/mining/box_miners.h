@@ -20,6 +20,11 @@ using MiningProgress = std::function<void(int64_t done, int64_t total)>;
 // on (0: all), until there are `count`.
 std::vector<MinedHit> BestHits(std::vector<MinedHit> hits, int64_t window_us, int count);
 
+// Scores of a class times (F / F_c)^exponent: F_c frames have a hit of the class, F one of the
+// commonest. 0.5 is the repeat factor of LVIS (Gupta et al., CVPR 2019): where a mean over classes
+// is what counts, what is seldom seen is worth more. Hits without a class stay as they are.
+void WeighByRarity(double exponent, std::vector<MinedHit>* hits);
+
 struct UncertainFound {
   std::vector<MinedHit> hits;  // one per box that members are not sure of, in no order
   int64_t frames = 0;          // looked at

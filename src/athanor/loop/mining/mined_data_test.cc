@@ -217,6 +217,23 @@ TEST_F(MinedDataTest, WhatTheSmallModelMissesIsFoundUntilItDoesNot) {
   EXPECT_GT(regressed.hits[0].score, found.hits[0].score);
 }
 
+TEST(WeighByRarityTest, ByTheRootOfTheFramesThatHaveTheClass) {
+  std::vector<MinedHit> hits(7);
+  for (int i = 0; i < 5; ++i) {
+    hits[i].class_name = "car", hits[i].score = 0.5;
+    hits[i].id = "frame " + std::to_string(i % 4);  // two of them in one frame
+  }
+  hits[5].class_name = "animal", hits[5].score = 0.4, hits[5].id = "frame 0";
+  hits[6].score = 0.3, hits[6].id = "frame 1";
+  std::vector<MinedHit> same = hits;
+  WeighByRarity(0, &same);
+  WeighByRarity(0.5, &hits);
+  for (int i = 0; i < 5; ++i) EXPECT_DOUBLE_EQ(hits[i].score, 0.5);
+  EXPECT_DOUBLE_EQ(hits[5].score, 0.8);
+  EXPECT_DOUBLE_EQ(hits[6].score, 0.3);
+  EXPECT_DOUBLE_EQ(same[5].score, 0.4);
+}
+
 TEST_F(MinedDataTest, HitsComeBackFromTheirFile) {
   MinedHits hits{"rule", "town", {}, {}};
   hits.about.emplace_back("rule", "SELECT");

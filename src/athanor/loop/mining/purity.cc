@@ -43,13 +43,15 @@ std::set<std::string> FramesWithClass(const Log& log, int class_index, double ra
 double Purity::Gain(const PurityAt& at) const { return all.share > 0 ? at.share / all.share : 0; }
 
 Purity MeasurePurity(const MinedData& truth, const std::vector<MinedHit>& hits, int class_index,
-                     double range_m, const std::vector<int64_t>& counts) {
+                     double range_m, const std::vector<int64_t>& counts,
+                     const std::set<std::string>& without) {
   std::set<std::string> known, with;
   for (int l = 0; l < truth.num_logs(); ++l) {
     const auto log = truth.Read(l);
     for (const LogFrame& frame : log->frames) known.insert(frame.id);
     with.merge(FramesWithClass(*log, class_index, range_m));
   }
+  for (const std::string& id : without) known.erase(id), with.erase(id);
   Purity purity;
   purity.all = ShareOf(std::ssize(with), std::ssize(known));
   std::set<std::string> seen;

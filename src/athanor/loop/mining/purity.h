@@ -29,9 +29,11 @@ struct Purity {
   double Gain(const PurityAt& at) const;
 };
 
-// A frame of several hits counts once, at its best place. `truth`: frames by their ids. Throws
-// Error when none of the hits is in `truth`.
+// A frame of several hits counts once, at its best place; one of `without` (ids), as what a miner
+// was shown, counts nowhere. `truth`: frames by their ids. Throws Error when none of the hits is in
+// `truth`.
 Purity MeasurePurity(const MinedData& truth, const std::vector<MinedHit>& hits, int class_index,
-                     double range_m, const std::vector<int64_t>& counts);
+                     double range_m, const std::vector<int64_t>& counts,
+                     const std::set<std::string>& without = {});
 
 }  // namespace athanor

@@ -54,6 +54,13 @@ TEST(Purity, CountsFramesOnceAndByTheBenchmarksRules) {
   for (const int f : {3, 0, 1, 5}) expected += by_hand.contains(log->frames[f].id);
   EXPECT_EQ(purity.best[1].with, expected);
   EXPECT_DOUBLE_EQ(purity.best[1].share, expected / 4.0);
+
+  const std::string shown = log->frames[3].id;
+  const Purity rest = MeasurePurity(data, hits, car, 12, {3}, {shown});
+  EXPECT_EQ(rest.all.frames, frames - 1);
+  EXPECT_EQ(rest.all.with, near - by_hand.contains(shown));
+  ASSERT_EQ(rest.best.size(), 1u);
+  EXPECT_EQ(rest.best[0].with, expected - by_hand.contains(shown));
 }
 
 TEST(Purity, IntervalsAreWilsons) {

@@ -45,8 +45,9 @@ BoxCluster Summarize(const std::vector<Member>& boxes, int num_members) {
   cluster.predictive_entropy = BinaryEntropy(std::min(cluster.mean_score, 1.0));
   cluster.mutual_information = std::max(0.0, cluster.predictive_entropy - expected_entropy);
   cluster.uncertainty = cluster.mutual_information / std::log(2.0) +
-                        (1 - std::exp(-cluster.center_variance_m2)) / 2 +
-                        (1 - std::exp(-cluster.size_variance_m2)) / 4 + cluster.yaw_variance / 4;
+                        cluster.mean_score * ((1 - std::exp(-cluster.center_variance_m2)) / 2 +
+                                              (1 - std::exp(-cluster.size_variance_m2)) / 4 +
+                                              cluster.yaw_variance / 4);
   return cluster;
 }
 

@@ -44,8 +44,9 @@ struct BoxCluster {
   double center_variance_m2 = 0;  // mean squared distance in the plane to the mean centre
   double size_variance_m2 = 0;
   double yaw_variance = 0;  // 1 - length of the mean direction, 0 .. 1
-  // mutual information / ln 2 + (1 - e^(-centre variance / 1 m^2)) / 2
-  //   + (1 - e^(-size variance / 1 m^2)) / 4 + yaw variance / 4: 0 .. 2
+  // mutual information / ln 2 + mean score * ((1 - e^(-centre variance / 1 m^2)) / 2
+  //   + (1 - e^(-size variance / 1 m^2)) / 4 + yaw variance / 4): 0 .. 2. Where a box lies is to be
+  // unsure of as far as there is one.
   double uncertainty = 0;
 };
 

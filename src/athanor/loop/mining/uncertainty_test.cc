@@ -125,6 +125,14 @@ TEST(MatchMembersTest, MeasuresSpread) {
               1e-12);
 }
 
+// What hardly is there is not sought for where it may be.
+TEST(MatchMembersTest, SpreadCountsAsFarAsThereIsABox) {
+  const BoxCluster sure = MatchMembers({{{Box(-0.5, 1)}, {Box(0.5, 1)}}})[0];
+  const BoxCluster faint = MatchMembers({{{Box(-0.5, 0.1)}, {Box(0.5, 0.1)}}})[0];
+  EXPECT_EQ(faint.center_variance_m2, sure.center_variance_m2);
+  EXPECT_NEAR(faint.uncertainty, 0.1 * sure.uncertainty, 1e-12);
+}
+
 // A member's second box of the same place is another object, and the nearest one is taken.
 TEST(MatchMembersTest, OneBoxOfAMemberPerObject) {
   const std::vector<std::vector<MinedBox>> members = {{Box(0, 0.9), Box(1.5, 0.8)},

@@ -1,0 +1,95 @@
+#!/bin/sh
+# How pure what is mined is: a class that half a per cent of a fleet's frames show, and the best 200
+# frames of each miner. What the large model says is taken for what a cloud would know of the fleet;
+# true boxes only count.
+#
+#   benchmarks/purity.sh [FOLDER]     (default: runs/purity)
+#
+# What is there is kept, so that a run that was stopped goes on. SCENES (of 40 frames), DOGS and SEED
+# change the fleet; 6,400 frames take an hour and a half of one core.
+#
+# The small models are an ensemble of three: the one that comes along, which has never seen an
+# animal, trained a little further on streets with few of them, from three seeds. The first of them
+# is the car's.
+set -eu
+OUT=${1:-runs/purity}
+ATHANOR=${ATHANOR:-build/athanor}
+SCENES=${SCENES:-160}
+DOGS=${DOGS:-0.12}
+SEED=${SEED:-7000}
+STEPS=${STEPS:-120}
+RANGE=25  # metres; what the small model looks at
+
+# $1: folder, $2: preset, the rest: flags. Logs of a LiDAR: pictures take most of the time.
+make_streets() {
+  folder=$1
+  preset=$2
+  shift 2
+  if [ -e "$folder" ]; then return; fi
+  "$ATHANOR" sim street --preset "configs/loop/$preset.toml" --no-pictures --width 32 --height 32 "$@" \
+    -o "$folder.part"
+  rm -rf "$folder.part"/samples/CAM_* "$folder.part"/sweeps/CAM_*
+  mv "$folder.part" "$folder"
+}
+mkdir -p "$OUT"
+make_streets "$OUT/home" home --scenes 20 --dogs 1
+make_streets "$OUT/fleet" fleet --scenes "$SCENES" --seconds 20 --dogs "$DOGS" --seed "$SEED"
+
+for member in 0 1 2; do
+  run=$OUT/small.$member
+  if [ -e "$run/detector.safetensors" ]; then continue; fi
+  resume=
+  if [ -e "$run/config.toml" ]; then resume=--resume; fi
+  "$ATHANOR" detect train "$OUT/home" --preset micro --start-from models/athanor-detect-micro/detector.safetensors \
+    --steps "$STEPS" --rate 7e-4 --seed "$member" --threads 1 $resume -o "$run"
+done
+
+"$ATHANOR" infer "$OUT/fleet" --model large=tiny \
+  --model small="$OUT/small.0/detector.safetensors" --model second="$OUT/small.1/detector.safetensors" \
+  --model third="$OUT/small.2/detector.safetensors" -o "$OUT/table"
+boxes_of() { echo "$OUT/table/models/$1/boxes.json"; }
+
+# What a person would point at: the nearest animals of three streets, where the large model has a box.
+# Their frames count nowhere.
+if [ ! -e "$OUT/examples.txt" ]; then
+  "$ATHANOR" mine rule "$OUT/fleet" \
+    "SELECT frame, box, 100000 - distance_cm AS score FROM boxes WHERE class LIKE 'animal%'" \
+    --window 1000 --count 50 --drawn 1 -o "$OUT/nearest"
+  boxes=$(awk -F'"' '$2 == "box" { gsub(/[^0-9]/, "", $3); box = $3 }
+    $2 == "frame" { frame = $4 }
+    /^  }/ { print frame ":" box }' "$OUT/nearest/hits.json")
+  : > "$OUT/examples.part"
+  for box in $boxes; do
+    if "$ATHANOR" mine similar "$OUT/fleet" --features "$OUT/table" --model large --boxes annotations \
+      --example "$box" --count 1 --drawn 1 -o "$OUT/try" > /dev/null 2>&1; then
+      echo "$box" >> "$OUT/examples.part"
+    fi
+    if [ "$(wc -l < "$OUT/examples.part")" -ge 3 ]; then break; fi
+  done
+  mv "$OUT/examples.part" "$OUT/examples.txt"
+fi
+examples=$(cat "$OUT/examples.txt")
+frames=$(sed 's/:.*//' "$OUT/examples.txt")
+
+# $1: folder of hits, the rest: what `mine` is asked, of 200 frames or more.
+mine() {
+  hits=$OUT/$1
+  shift
+  if [ -e "$hits/hits.json" ]; then return; fi
+  command=$1
+  shift
+  "$ATHANOR" mine "$command" "$OUT/fleet" "$@" --window 0 --count 2000 -o "$hits"
+}
+small=$(boxes_of small)
+large=$(boxes_of large)
+# shellcheck disable=SC2086
+mine example similar --features "$OUT/table" --model large --boxes annotations --example $examples
+mine words similar --text dog --boxes "$large"
+mine uncertain uncertain --predictions "$small" "$(boxes_of second)" "$(boxes_of third)"
+mine undigested undigested --student "$small" --teacher "$large"
+mine uncertain_any uncertain --rarity 0 --predictions "$small" "$(boxes_of second)" "$(boxes_of third)"
+mine undigested_any undigested --rarity 0 --student "$small" --teacher "$large"
+# shellcheck disable=SC2086
+"$ATHANOR" mine purity "$OUT/fleet" --class animal --range "$RANGE" --count 20 50 100 200 --without $frames \
+  --hits "$OUT/example/hits.json" "$OUT/words/hits.json" "$OUT/uncertain/hits.json" "$OUT/undigested/hits.json" \
+  "$OUT/uncertain_any/hits.json" "$OUT/undigested_any/hits.json"
