@@ -40,7 +40,7 @@ struct DetectorInput {
     app.add_option("--drop", drop, "sensors that fail: lidar, cameras, or the name of a camera")
         ->type_name("SENSOR");
     app.add_flag("--bfloat16,!--no-bfloat16", bfloat16,
-                 "convolutions compute in bfloat16 (default: on)");
+                 "convolutions compute in bfloat16, where the processor has AVX-512 (default: on)");
   }
   LogDetectionOptions Options() const {
     LogDetectionOptions options;

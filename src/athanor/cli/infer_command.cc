@@ -201,7 +201,8 @@ CommandAction SetUpInfer(CLI::App& app) {
   app.add_option("--device", a.settings.device, "of detectors: cpu, cuda or cuda:N (default: cpu)")
       ->type_name("DEVICE");
   app.add_flag("--bfloat16,!--no-bfloat16", a.settings.bfloat16,
-               "convolutions of detectors compute in bfloat16 (default: on)");
+               "convolutions of detectors compute in bfloat16, where the processor has AVX-512 "
+               "(default: on)");
   app.add_option("--min-score", a.settings.min_score, "boxes below are not kept (default: 0.02)")
       ->check(CLI::Range(0.0, 1.0).description(""))
       ->type_name("X");

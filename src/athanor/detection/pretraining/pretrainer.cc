@@ -240,7 +240,8 @@ OptionList Describe(PretrainOptions& o) {
   list.Add("points-per-cell", &o.objectives.points_per_cell, "points that are predicted",
            {.min = 1, .max = 256});
   list.Add("augment", &o.augment, "turn, flip, scale and move the world, change colours");
-  list.Add("bfloat16", &o.bfloat16, "convolutions compute in bfloat16");
+  list.Add("bfloat16", &o.bfloat16,
+           "convolutions compute in bfloat16, where the processor has AVX-512");
   list.Add("seed", &o.seed, "of everything random");
   list.Add("device", &o.device, "cpu, cuda or cuda:N");
   list.Add("workers", &o.workers, "threads that read frames; 0 = none of their own",

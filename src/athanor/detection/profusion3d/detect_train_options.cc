@@ -22,7 +22,8 @@ OptionList Describe(DetectTrainOptions& o) {
            {.min = 0, .max = 1e9});
   list.Add("average", &o.average, "of weights over steps, exponential: these are the result",
            {.min = 0, .max = 1});
-  list.Add("bfloat16", &o.bfloat16, "convolutions compute in bfloat16");
+  list.Add("bfloat16", &o.bfloat16,
+           "convolutions compute in bfloat16, where the processor has AVX-512");
   list.Add("dropout", &o.dropout, "in the decoder, a tenth");
   list.Add("heat-weight", &o.heat_weight, "of the heat map's loss", {.min = 0, .max = 1000});
   list.Add("proposal-weight", &o.proposal_weight,

@@ -7,6 +7,7 @@
 
 #include "athanor/base/error.h"
 #include "athanor/detection/profusion3d/box_code.h"
+#include "athanor/nn/fast_bfloat16.h"
 
 namespace athanor {
 namespace {
@@ -85,6 +86,12 @@ at::Tensor CellsOf(const at::Tensor& anchors, int64_t rows, int64_t columns) {
     return (anchors.select(1, axis) * size).to(at::kLong).clamp(0, size - 1);
   };
   return along(1, rows) * columns + along(0, columns);
+}
+
+// The pass as the device does it best.
+DetectorPass On(const c10::Device& device, DetectorPass pass) {
+  pass.bfloat16 = pass.bfloat16 && HasFastBfloat16(device);
+  return pass;
 }
 
 // A map as convolutions take it.
@@ -190,8 +197,9 @@ PixelTruth Detector::PixelTruthOf(const DetectionSample& sample) const {
   return truth;
 }
 
-ViewMaps Detector::Encode(const DetectionSample& sample, const DetectorPass& pass) const {
+ViewMaps Detector::Encode(const DetectionSample& sample, const DetectorPass& asked) const {
   CheckSample(sample);
+  const DetectorPass pass = On(device(), asked);
   const bool with_lidar = options_.use_lidar && sample.has_lidar && !pass.cameras_alone;
   const bool with_cameras = options_.use_cameras && HasAnyCamera(sample);
   StageClock clock(times_, device());
@@ -246,7 +254,8 @@ ViewMaps Detector::Encode(const DetectionSample& sample, const DetectorPass& pas
   return maps;
 }
 
-DetectorOutputs Detector::Forward(const DetectionSample& sample, const DetectorPass& pass) const {
+DetectorOutputs Detector::Forward(const DetectionSample& sample, const DetectorPass& asked) const {
+  const DetectorPass pass = On(device(), asked);
   const ViewMaps maps = Encode(sample, pass);
   StageClock clock(times_, device());
   DetectorOutputs outputs;

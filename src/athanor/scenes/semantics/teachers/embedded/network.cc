@@ -8,6 +8,7 @@
 
 #include "athanor/base/error.h"
 #include "athanor/base/random.h"
+#include "athanor/nn/fast_bfloat16.h"
 
 namespace athanor {
 namespace {
@@ -94,7 +95,7 @@ at::Tensor ImageNetwork::Forward(const at::Tensor& images, bool training, bool b
                 "image network: expected [B,3,H,W] with sides of multiples of 32, found ",
                 StrCat(images.sizes()));
   at::Tensor x = ((images - 0.45) / 0.25)
-                     .to(bfloat16 ? at::kBFloat16 : at::kFloat)
+                     .to(bfloat16 && HasFastBfloat16(images.device()) ? at::kBFloat16 : at::kFloat)
                      .contiguous(at::MemoryFormat::ChannelsLast);
   std::vector<at::Tensor> levels;
   for (size_t level = 0; level < down_.size(); ++level) {
