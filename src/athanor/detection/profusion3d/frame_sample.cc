@@ -21,12 +21,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A line is said once in the life of the program: epochs come back to the same frame.
-void WarnOnce(const std::string& line) {
+// A line about something is said once in the life of the program: epochs come back to the same
+// frame, and what one reading lacks, thousands may.
+void WarnOnce(const std::string& about, const std::string& line) {
   static std::mutex mutex;
   static std::set<std::string> said;
   const std::lock_guard lock(mutex);
-  if (said.insert(line).second) LogWarning(line);
+  if (said.insert(about).second) LogWarning(line);
 }
 
 void CheckPose(const Log& log, const Rigid3& pose, const std::string& what) {
@@ -49,12 +50,13 @@ bool IsOnDisk(const Log& log, int frame, int sensor) {
   const fs::path path = reading < 0 ? fs::path() : log.readings[reading].path;
   if (!path.empty() && HasPayload(log, log.readings[reading])) return true;
   const std::string& channel = log.sensors[sensor].channel;
+  const std::string about = StrCat(log.source, ": log ", log.name, ": ", channel);
   if (path.empty()) {
-    WarnOnce(
-        StrCat(log.source, ": log ", log.name, ": not all frames have a reading of ", channel));
+    WarnOnce(about + " in some frames", StrCat(log.source, ": log ", log.name,
+                                               ": not all frames have a reading of ", channel));
   } else {
-    WarnOnce(StrCat(path.string(), ": log ", log.name, ", frame ", frame, ": ", channel,
-                    " is not on disk"));
+    WarnOnce(about, StrCat(path.string(), ": log ", log.name, ", frame ", frame, ": ", channel,
+                           " is not on disk; of this sensor and log no more is said"));
   }
   return false;
 }
@@ -66,7 +68,8 @@ void ReadPoints(const Log& log, int frame, const FrameSampleOptions& options,
   if (!options.with_points) return;
   const int lidar = log.MainLidar();
   if (lidar < 0) {
-    WarnOnce(StrCat(log.source, ": log ", log.name, " has no LiDAR"));
+    const std::string line = StrCat(log.source, ": log ", log.name, " has no LiDAR");
+    WarnOnce(line, line);
     return;
   }
   if (!IsOnDisk(log, frame, lidar)) return;
