@@ -2,6 +2,7 @@
 
 #include <sqlite3.h>
 
+#include <chrono>
 #include <utility>
 
 #include "athanor/base/error.h"
@@ -25,6 +26,20 @@ std::string OneLine(std::string_view sql) {
     if (line.size() == kMost) return line + "...";
   }
   return line;
+}
+
+// Switches to the write-ahead log. Where several make a file at once, SQLite fails the others at
+// once instead of waiting, for fear of a deadlock. What else is wrong is left to the next
+// statement.
+void WaitForLog(sqlite3* database) {
+  using Clock = std::chrono::steady_clock;
+  const auto end = Clock::now() + std::chrono::milliseconds(kWait_ms);
+  while (Clock::now() < end) {
+    const int status =
+        sqlite3_exec(database, "PRAGMA journal_mode = WAL", nullptr, nullptr, nullptr);
+    if ((status & 0xff) != SQLITE_BUSY) return;
+    sqlite3_sleep(5);
+  }
 }
 
 }  // namespace
@@ -133,6 +148,7 @@ SqliteDatabase::SqliteDatabase(const std::filesystem::path& path, Mode mode)
     if (mode == Mode::kRead) {
       Execute("PRAGMA query_only = ON");
     } else {
+      WaitForLog(database_);
       Execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON");
     }
     QueryInteger("PRAGMA schema_version");  // reads the file: what is no database fails here

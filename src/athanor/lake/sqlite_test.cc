@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <barrier>
 #include <cmath>
 #include <limits>
+#include <thread>
+#include <vector>
 
 #include "athanor/base/files.h"
 #include "athanor/base/test_util.h"
@@ -79,6 +82,30 @@ TEST(SqliteTest, MigrationsRunOnceAndInOrder) {
   EXPECT_EQ(database.QueryInteger("SELECT sum(i + j) FROM t"), 6);
   EXPECT_THAT(ErrorOf([&] { database.Migrate(std::span(steps).first(1)); }),
               AllOf(HasSubstr(path.string()), HasSubstr("newer program")));
+}
+
+TEST(SqliteTest, SeveralMakeAFileAtOnce) {
+  const auto folder = TestFolder("sqlite at once");
+  std::vector<std::string> errors(8);
+  for (int round = 0; round < 50; ++round) {
+    std::vector<std::thread> threads;
+    std::barrier start(std::ssize(errors));
+    for (std::string& error : errors) {
+      threads.emplace_back([&] {
+        start.arrive_and_wait();
+        try {
+          SqliteDatabase database(folder / std::to_string(round), Mode::kCreate);
+          database.Execute("CREATE TABLE IF NOT EXISTS t(i); INSERT INTO t VALUES (1)");
+        } catch (const std::exception& thrown) {
+          error = thrown.what();
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    for (const std::string& error : errors) ASSERT_EQ(error, "") << "round " << round;
+    SqliteDatabase database(folder / std::to_string(round), Mode::kRead);
+    EXPECT_EQ(database.QueryInteger("SELECT count(*) FROM t"), 8);
+  }
 }
 
 TEST(SqliteTest, ErrorsNameFileAndStatement) {
