@@ -15,6 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
 // Annotations of `town` as results; `keep` of the boxes by their numbers.
@@ -127,6 +128,19 @@ TEST(MineCommandsTest, FindTheFewFrames) {
     EXPECT_GT(ReadImage(folder / name / "sheet.jpg").width, 300) << name;
     EXPECT_FALSE(json::parse(ReadFile(folder / name / "hits.json"))["hits"].empty()) << name;
   }
+
+  // Of the two frames that were found one was shown: it counts neither there nor in all.
+  const std::string dog = json::parse(ReadFile(folder / "dogs" / "hits.json"))["hits"][0]["frame"];
+  const std::vector<std::string> purity = {
+      "mine",    "purity", town,      "--hits", out("dogs/hits.json"), "--class", "car",
+      "--range", "1000",   "--count", "10"};
+  std::vector<std::string> without = purity;
+  without.insert(without.end(), {"--without", dog});
+  const auto pure = ExecuteAll({purity, without});
+  EXPECT_THAT(pure[0].out, ContainsRegex("all +6 +6 +1.0000"));
+  EXPECT_THAT(pure[0].out, ContainsRegex("dogs +2 +2 +1.0000"));
+  EXPECT_THAT(pure[1].out, ContainsRegex("all +5 +5 +1.0000"));
+  EXPECT_THAT(pure[1].out, ContainsRegex("dogs +1 +1 +1.0000"));
 
   const auto more = ExecuteAll(
       {{"mine", "rule", lake, "--saved", "dogs", "-o", out("dogs2")},

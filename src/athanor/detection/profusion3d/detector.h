@@ -29,7 +29,9 @@ namespace athanor {
 // How a pass runs.
 struct DetectorPass {
   bool training = false;  // batch statistics, which the running ones follow
-  bool bfloat16 = false;  // networks of the cameras and of the voxels compute in bfloat16
+  // Networks of the cameras and of the voxels compute in bfloat16, where that is fast
+  // (nn/fast_bfloat16.h).
+  bool bfloat16 = false;
   // No more than what teaches cameras by themselves (ViewMaps): no LiDAR, no fusion, no queries.
   bool cameras_alone = false;
   DenoisingQueries denoising;

@@ -12,6 +12,7 @@
 #include "athanor/base/test_util.h"
 #include "athanor/detection/profusion3d/detection_loss.h"
 #include "athanor/detection/profusion3d/sample_test_util.h"
+#include "athanor/nn/fast_bfloat16.h"
 #include "athanor/ops/strict_device_test_util.h"
 
 namespace athanor {
@@ -73,6 +74,16 @@ TEST(Detector, FindsWithWhateverSensorsThereAre) {
   other.images = one_camera.images.clone();
   other.images[1].fill_(200);
   EXPECT_EQ(detector.Detect(one_camera, {})[0].score, detector.Detect(other, {})[0].score);
+}
+
+// Where bfloat16 is slow, float32 is what is computed.
+TEST(Detector, RoundsOnlyWhereThatIsFast) {
+  const Detector detector(SmallDetector(), 3);
+  const DetectionSample sample = MakeSample();
+  const float plain = detector.Detect(sample, {}, /*bfloat16=*/false)[0].score;
+  const float rounded = detector.Detect(sample, {}, /*bfloat16=*/true)[0].score;
+  EXPECT_EQ(rounded != plain, HasFastBfloat16(c10::kCPU)) << rounded << " and " << plain;
+  EXPECT_NEAR(rounded, plain, 0.03);
 }
 
 TEST(Detector, AllOfItLearnsAndTheLossFalls) {

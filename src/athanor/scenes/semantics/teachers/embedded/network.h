@@ -35,7 +35,8 @@ class ImageNetwork {
 
   // images: [B,3,H,W] f32 in [0,1], sides multiples of 32. Returns [B,D,H/4,W/4], unit vectors
   // along D. `training`: batch statistics, which the running ones follow. `bfloat16`: the layers
-  // compute in that type; twice as fast where the processor has it (AVX-512 BF16, AMX).
+  // compute in that type, where that is fast (nn/fast_bfloat16.h); twice as fast with AVX-512 BF16
+  // or AMX.
   at::Tensor Forward(const at::Tensor& images, bool training, bool bfloat16 = false);
 
   Parameters& parameters() { return parameters_; }
