@@ -121,8 +121,8 @@ class Lake {
   // Takes a clip out of the catalog; its bytes go with the next collection of garbage.
   void Remove(std::string_view id);
 
-  // Reads everything: every CRC and SHA-256, the catalog against the shards. Repairs nothing.
-  // Throws Error for a mirror.
+  // Reads everything: every CRC and SHA-256, the catalog against the shards. Repairs nothing. May
+  // run beside a writer, also one that collects garbage. Throws Error for a mirror.
   LakeReport Verify(const std::function<void(int64_t done, int64_t total)>& progress = nullptr);
   // Copies what lives out of shards that hold something dead, and removes those.
   GarbageReport CollectGarbage();

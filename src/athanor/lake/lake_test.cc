@@ -11,6 +11,7 @@
 #include <cmath>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "athanor/base/files.h"
 #include "athanor/base/sha256.h"
@@ -23,6 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -254,6 +256,43 @@ TEST(LakeTest, RemovedClipsGoWithTheGarbageAndTheOthersStay) {
   EXPECT_TRUE(lake.Ingest(MadeUpLog(1)).added);
   ExpectSame(lake.Read(ids[0]), MadeUpLog(1));
   EXPECT_THAT(lake.Verify().faults, IsEmpty());
+}
+
+TEST(LakeTest, VerifiesBesideACollectionOfGarbage) {
+  const fs::path folder = MemoryFolder("lake");
+  LakeOptions options;
+  options.shard_bytes = 6000;  // two clips a shard
+  Lake lake(folder / "l", Mode::kCreate, options);
+  std::vector<std::string> ids;
+  for (int seed = 1; seed <= 7; ++seed) ids.push_back(lake.Ingest(MadeUpLog(seed)).id);
+  lake.Remove(ids[4]);
+  lake.Remove(ids[6]);
+  Lake reader(folder / "l");
+  int64_t moved = 0;
+  const auto verify = [&](bool is_damaged) {
+    return reader.Verify([&, collected = false](int64_t, int64_t) mutable {
+      if (std::exchange(collected, true)) return;
+      // Shards that are still to be read are gone now, what lives in them lies in a new one.
+      moved = lake.CollectGarbage().shards_removed;
+      if (!is_damaged) return;
+      const LakePlace place = lake.catalog().FindClip(ids[3])->place;
+      std::string bytes = ReadFile(lake.ShardPath(place.shard));
+      bytes[place.offset + kShardHeaderBytes + 10] ^= 1;
+      WriteFile(lake.ShardPath(place.shard), bytes);
+    });
+  };
+  const LakeReport report = verify(false);
+  EXPECT_GE(moved, 2);
+  EXPECT_THAT(report.faults, IsEmpty());
+  EXPECT_EQ(report.clips, 5);
+  EXPECT_GE(report.blocks, 5 + 3);  // nothing was left out
+  // The new ones are read, too.
+  lake.Remove(ids[2]);
+  EXPECT_THAT(verify(true).faults, ElementsAre(HasSubstr(ids[3].substr(0, 12))));
+  EXPECT_GE(moved, 1);
+  // A shard that is gone and that the catalog has is missed all the same.
+  fs::remove(lake.ShardPath(lake.catalog().FindClip(ids[0])->place.shard));
+  EXPECT_THAT(reader.Verify().faults, Contains(HasSubstr("no such file")));
 }
 
 // A shard that cannot be compacted keeps what was removed: so does the word that it was.

@@ -165,105 +165,125 @@ LakeReport Lake::Verify(const std::function<void(int64_t, int64_t)>& progress) {
       }
     }
   }
-  // What the catalog expects where, one transaction's view of it.
-  database.Execute("BEGIN");
   struct Expected {
     uint32_t kind;
     int64_t length;
     std::string name;   // id or SHA-256
     std::string owner;  // for messages
   };
-  std::map<int64_t, std::map<int64_t, Expected>> expected;  // shard, offset
-  const std::vector<LakeShard> shards = catalog.Shards();
-  const std::vector<LakeClip> clips = catalog.Clips();
-  for (const LakeClip& clip : clips) {
-    expected[clip.place.shard][clip.place.offset] = {
-        kClipBlock, clip.place.length, clip.id,
-        StrCat("clip ", clip.id.substr(0, 12), " (", clip.name, ")")};
-  }
-  {
-    SqliteStatement query(
-        database,
-        "SELECT blobs.shard, blobs.offset, blobs.length, sha256, id, name, channel, time_us "
-        "FROM blobs LEFT JOIN payloads ON payloads.blob = blobs.blob "
-        "LEFT JOIN clips ON clips.clip = payloads.clip GROUP BY blobs.blob");
-    query.Bind();
-    while (query.Step()) {
-      const std::string owner = query.IsNull(4)
-                                    ? "a payload of no clip"
-                                    : StrCat(query.Text(6), " at ", query.Integer(7), " of clip ",
-                                             query.Text(4).substr(0, 12), " (", query.Text(5), ")");
-      expected[query.Integer(0)][query.Integer(1)] = {kPayloadBlock, query.Integer(2),
-                                                      HexOfBytes(query.Blob(3)), owner};
+  int64_t done = 0;
+  std::set<int64_t> seen;  // shards
+  // A collection of garbage that runs meanwhile takes shards away, and what they held is in newer
+  // ones: these are looked at in another turn.
+  for (bool is_whole = false; !is_whole;) {
+    is_whole = true;
+    // What the catalog expects where, one transaction's view of it.
+    database.Execute("BEGIN");
+    std::map<int64_t, std::map<int64_t, Expected>> expected;  // shard, offset
+    const std::vector<LakeShard> shards = catalog.Shards();
+    const std::vector<LakeClip> clips = catalog.Clips();
+    for (const LakeClip& clip : clips) {
+      expected[clip.place.shard][clip.place.offset] = {
+          kClipBlock, clip.place.length, clip.id,
+          StrCat("clip ", clip.id.substr(0, 12), " (", clip.name, ")")};
     }
-  }
-  report.clips = std::ssize(clips);
-  report.payloads = database.QueryInteger("SELECT count(*) FROM payloads");
-  database.Execute("COMMIT");
-
-  int64_t total = 0, done = 0;
-  for (const LakeShard& shard : shards) total += shard.bytes;
-  for (const LakeShard& shard : shards) {
-    if (shard.dropped) continue;
-    auto& places = expected[shard.number];
-    const fs::path path = ShardPath(shard.number);
-    const auto fault = [&](int64_t byte, const auto&... parts) {
-      report.faults.push_back(StrCat(path.string(), ": byte ", byte, ": ", parts...));
-    };
-    std::error_code error;
-    if (!fs::exists(path, error)) {
-      report.faults.push_back(StrCat(path.string(), ": no such file, but the catalog has ",
-                                     places.size(), " blocks in it"));
-      places.clear();
-      continue;
-    }
-    ++report.shards;
-    const ShardScan scan = ScanShard(
-        path, kShardStart, shard.bytes, [&](const ShardBlock& block, std::string_view payload) {
-          ++report.blocks;
-          done += block.length + kShardHeaderBytes;
-          if (progress) progress(std::min(done, total), total);
-          const auto place = places.find(block.offset);
-          if (place == places.end()) return;  // not needed any more
-          const Expected& wanted = place->second;
-          if (wanted.kind != block.kind || wanted.length != block.length) {
-            fault(block.offset, "the catalog expects ", wanted.owner, " of ", wanted.length,
-                  " bytes, found another block");
-          } else {
-            const bool is_clip = block.kind == kClipBlock;
-            const std::string sha256 = Sha256Of(is_clip ? payload : payload.substr(kPayloadStart));
-            if (sha256 != wanted.name) {
-              fault(block.offset, wanted.owner, ": expected SHA-256 ", wanted.name, ", found ",
-                    sha256);
-            }
-          }
-          places.erase(place);
-        });
-    report.bytes += shard.bytes;
-    for (const ShardFault& torn : scan.faults) {
-      // What the damage hits, in the same line.
-      std::string owners;
-      auto place = places.lower_bound(torn.begin);
-      int64_t hit = 0;
-      while (place != places.end() && place->first < torn.end) {
-        if (hit++ == 0) owners = StrCat("; it holds ", place->second.owner);
-        place = places.erase(place);
+    {
+      SqliteStatement query(
+          database,
+          "SELECT blobs.shard, blobs.offset, blobs.length, sha256, id, name, channel, time_us "
+          "FROM blobs LEFT JOIN payloads ON payloads.blob = blobs.blob "
+          "LEFT JOIN clips ON clips.clip = payloads.clip GROUP BY blobs.blob");
+      query.Bind();
+      while (query.Step()) {
+        const std::string owner =
+            query.IsNull(4) ? "a payload of no clip"
+                            : StrCat(query.Text(6), " at ", query.Integer(7), " of clip ",
+                                     query.Text(4).substr(0, 12), " (", query.Text(5), ")");
+        expected[query.Integer(0)][query.Integer(1)] = {kPayloadBlock, query.Integer(2),
+                                                        HexOfBytes(query.Blob(3)), owner};
       }
-      if (hit > 1) owners += StrCat(" and ", hit - 1, " more");
-      report.faults.push_back(torn.message + owners);
     }
-    if (shard.sealed && !scan.sealed && scan.faults.empty()) {
-      fault(scan.whole_end, "expected the seal of a shard, found none");
+    report.clips = std::ssize(clips);
+    report.payloads = database.QueryInteger("SELECT count(*) FROM payloads");
+    database.Execute("COMMIT");
+
+    int64_t total = done;
+    for (const LakeShard& shard : shards) total += seen.contains(shard.number) ? 0 : shard.bytes;
+    for (const LakeShard& shard : shards) {
+      auto& places = expected[shard.number];
+      if (shard.dropped) continue;
+      if (!seen.insert(shard.number).second) {
+        places.clear();
+        continue;
+      }
+      const fs::path path = ShardPath(shard.number);
+      const auto fault = [&](int64_t byte, const auto&... parts) {
+        report.faults.push_back(StrCat(path.string(), ": byte ", byte, ": ", parts...));
+      };
+      std::error_code error;
+      if (!fs::exists(path, error)) {
+        const std::vector<LakeShard> now = catalog.Shards();
+        const auto row = std::find_if(now.begin(), now.end(), [&](const LakeShard& other) {
+          return other.number == shard.number;
+        });
+        if (row == now.end() || row->dropped) {
+          is_whole = false;
+        } else {
+          report.faults.push_back(StrCat(path.string(), ": no such file, but the catalog has ",
+                                         places.size(), " blocks in it"));
+        }
+        places.clear();
+        continue;
+      }
+      ++report.shards;
+      const ShardScan scan = ScanShard(
+          path, kShardStart, shard.bytes, [&](const ShardBlock& block, std::string_view payload) {
+            ++report.blocks;
+            done += block.length + kShardHeaderBytes;
+            if (progress) progress(std::min(done, total), total);
+            const auto place = places.find(block.offset);
+            if (place == places.end()) return;  // not needed any more
+            const Expected& wanted = place->second;
+            if (wanted.kind != block.kind || wanted.length != block.length) {
+              fault(block.offset, "the catalog expects ", wanted.owner, " of ", wanted.length,
+                    " bytes, found another block");
+            } else {
+              const bool is_clip = block.kind == kClipBlock;
+              const std::string sha256 =
+                  Sha256Of(is_clip ? payload : payload.substr(kPayloadStart));
+              if (sha256 != wanted.name) {
+                fault(block.offset, wanted.owner, ": expected SHA-256 ", wanted.name, ", found ",
+                      sha256);
+              }
+            }
+            places.erase(place);
+          });
+      report.bytes += shard.bytes;
+      for (const ShardFault& torn : scan.faults) {
+        // What the damage hits, in the same line.
+        std::string owners;
+        auto place = places.lower_bound(torn.begin);
+        int64_t hit = 0;
+        while (place != places.end() && place->first < torn.end) {
+          if (hit++ == 0) owners = StrCat("; it holds ", place->second.owner);
+          place = places.erase(place);
+        }
+        if (hit > 1) owners += StrCat(" and ", hit - 1, " more");
+        report.faults.push_back(torn.message + owners);
+      }
+      if (shard.sealed && !scan.sealed && scan.faults.empty()) {
+        fault(scan.whole_end, "expected the seal of a shard, found none");
+      }
+      for (const auto& [offset, wanted] : places) {
+        fault(offset, "the catalog expects ", wanted.owner, ", found no block");
+      }
+      places.clear();
     }
-    for (const auto& [offset, wanted] : places) {
-      fault(offset, "the catalog expects ", wanted.owner, ", found no block");
-    }
-    places.clear();
-  }
-  for (const auto& [number, places] : expected) {
-    if (!places.empty()) {
-      report.faults.push_back(StrCat(database.name(), ": shard ", number, " holds ", places.size(),
-                                     " blocks, but is not listed"));
+    for (const auto& [number, places] : expected) {
+      if (is_whole && !places.empty()) {
+        report.faults.push_back(StrCat(database.name(), ": shard ", number, " holds ",
+                                       places.size(), " blocks, but is not listed"));
+      }
     }
   }
   return report;

@@ -113,6 +113,19 @@ double AdamW::Step(double rate) {
   return norm;
 }
 
+size_t AdamW::IndexOf(const std::string& name) const {
+  for (size_t i = 0; i < second_.size(); ++i) {
+    if (parameters_->trained()[i].first == name) return i;
+  }
+  throw Error(StrCat("AdamW: nothing called '", name, "' is trained"));
+}
+
+void AdamW::Forget(const std::string& name, int64_t axis, const at::Tensor& places) {
+  const size_t i = IndexOf(name);
+  first_[i].index_fill_(axis, places, 0);
+  second_[i].index_fill_(axis, places, 0);
+}
+
 void AdamW::Save(const std::string& prefix, SafeTensors* file) const {
   for (size_t i = 0; i < first_.size(); ++i) {
     const std::string& name = parameters_->trained()[i].first;

@@ -69,11 +69,19 @@ class AdamW {
   // Steps that were left out since this was made.
   int64_t left_out() const { return left_out_; }
 
+  // The running mean of a tensor's squared gradients, in its shape. Throws Error for a name that is
+  // not trained.
+  const at::Tensor& MeanSquareOf(const std::string& name) const { return second_[IndexOf(name)]; }
+  // What was learned of these places [k] of an axis of a tensor: its moments become 0 there.
+  void Forget(const std::string& name, int64_t axis, const at::Tensor& places);
+
   // Moments and the count of steps, under `prefix` + "adamw.".
   void Save(const std::string& prefix, SafeTensors* file) const;
   void Load(const std::string& prefix, const SafeTensors& file, std::string_view where);
 
  private:
+  size_t IndexOf(const std::string& name) const;
+
   Parameters* parameters_;
   AdamWOptions options_;
   int64_t steps_ = 0;

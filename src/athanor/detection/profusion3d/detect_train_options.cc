@@ -1,5 +1,7 @@
 #include "athanor/detection/profusion3d/detect_train_options.h"
 
+#include <algorithm>
+
 #include "athanor/base/files.h"
 
 namespace athanor {
@@ -8,6 +10,16 @@ DetectTrainOptions DetectTrainPreset(const std::string& name) {
   DetectTrainOptions options;
   Describe(options).ReadToml(FindShared("configs/detect/" + name + ".toml"));
   return options;
+}
+
+std::vector<std::filesystem::path> SplitPaths(const std::string& text) {
+  std::vector<std::filesystem::path> paths;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    if (end > begin) paths.emplace_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return paths;
 }
 
 OptionList Describe(DetectTrainOptions& o) {
@@ -37,6 +49,9 @@ OptionList Describe(DetectTrainOptions& o) {
   list.Add("denoising-groups", &o.denoising_groups,
            "of true boxes, moved a little, that queries are to find back", {.min = 0, .max = 100});
   list.Add("share", &o.share, "of the frames that is trained on", {.min = 0.001, .max = 1});
+  list.Add("older", &o.older, "driving logs that were learned from before, PATH,PATH,...");
+  list.Add("replay", &o.replay, "share of the samples that are of the older logs",
+           {.min = 0, .max = 1});
   list.Add("balanced", &o.balanced, "each class is seen equally often");
   list.Add("paste", &o.paste, "objects of other frames into each sample");
   list.Add("paste-until", &o.paste_until, "part of the steps that paste", {.min = 0, .max = 1});

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
+#include <vector>
 
 #include "athanor/base/options.h"
 #include "athanor/detection/profusion3d/augmentation.h"
@@ -32,6 +34,8 @@ struct DetectTrainOptions {
   int denoising_groups = 2;
 
   double share = 1;           // of the frames
+  std::string older;          // logs that were learned from before, PATH,PATH,...
+  double replay = 0.5;        // share of the samples that are of these
   bool balanced = true;       // by class
   bool paste = true;          // objects of other frames ...
   double paste_until = 0.75;  // ... in this part of the steps
@@ -46,6 +50,8 @@ struct DetectTrainOptions {
   int64_t seed = 0;
 };
 OptionList Describe(DetectTrainOptions& options);
+// "a,b": a and b.
+std::vector<std::filesystem::path> SplitPaths(const std::string& text);
 
 // The presets of configs/detect/: "tiny" trains and runs on a CPU, "small" is for a GPU, "paper"
 // the full size. Throws Error for another name.

@@ -54,6 +54,19 @@ void DetectorLearner::ShrinkAndPerturb(double shrink, double perturb, uint64_t s
   StartAverages();
 }
 
+void DetectorLearner::RenewUnits(double share, uint64_t seed) {
+  const at::NoGradGuard no_gradient;
+  const Detector fresh(options_.model, seed, detector_.device());
+  const auto& trained = detector_.parameters().trained();
+  std::vector<at::Tensor> before;
+  for (const auto& [name, tensor] : trained) before.push_back(tensor.detach().clone());
+  RenewLeastUsed(share, fresh.parameters(), &detector_.parameters(), &adam_);
+  for (size_t i = 0; i < averages_.size(); ++i) {
+    const at::Tensor now = trained[i].second.detach();
+    averages_[i] = at::where(now.ne(before[i]), now, averages_[i]);
+  }
+}
+
 void DetectorLearner::StartFrom(const std::filesystem::path& weights) {
   const at::NoGradGuard no_gradient;
   const SafeTensors file = ReadSafeTensors(weights);

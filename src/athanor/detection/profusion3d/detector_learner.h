@@ -18,6 +18,7 @@
 #include "athanor/detection/profusion3d/loader.h"
 #include "athanor/detection/profusion3d/training_samples.h"
 #include "athanor/nn/adamw.h"
+#include "athanor/nn/hidden_units.h"
 #include "athanor/nn/process_group.h"
 
 namespace athanor {
@@ -58,6 +59,9 @@ class DetectorLearner {
   }
   // DetectStep (detector_trainer.h).
   void ShrinkAndPerturb(double shrink, double perturb, uint64_t seed);
+  void RenewUnits(double share, uint64_t seed);
+  // hidden_units.h
+  double DormantShare() const { return athanor::DormantShare(detector_.parameters(), adam_); }
   // Parameters, running means, moments, averages, the number of steps.
   SafeTensors Checkpoint() const;
   void Restore(const std::filesystem::path& checkpoint) {

@@ -35,7 +35,7 @@ using Json = nlohmann::ordered_json;
 constexpr const char *kKind = "detect train", *kBank = "objects.bank",
                      *kWeights = "detector.safetensors";
 
-TrainingSampleOptions SamplesOf(const DetectTrainOptions& o) {
+TrainingSampleOptions SamplesOf(const DetectTrainOptions& o, int older_logs) {
   TrainingSampleOptions samples;
   samples.frame = SampleOptionsOf(o.model);
   samples.frame.with_points |= o.camera_weight > 0;  // they say what pixels show
@@ -55,6 +55,7 @@ TrainingSampleOptions SamplesOf(const DetectTrainOptions& o) {
   samples.paste_steps =
       static_cast<int64_t>(o.paste_until * static_cast<double>(o.steps) * o.batch);
   samples.share = o.share;
+  samples.older_logs = older_logs, samples.replay = o.replay;
   return samples;
 }
 
@@ -159,6 +160,16 @@ void PlotMetrics(const fs::path& out) {
 
 }  // namespace
 
+TrainingLogs ReadTrainingLogs(const std::vector<fs::path>& datasets,
+                              const DetectTrainOptions& options) {
+  TrainingLogs logs{ReadLogs(datasets)};
+  for (auto& log : ReadLogs(SplitPaths(options.older))) {
+    logs.logs.push_back(std::move(log));
+    ++logs.older;
+  }
+  return logs;
+}
+
 DetectTrainResult TrainDetector(const std::vector<fs::path>& datasets,
                                 const std::vector<fs::path>& scored_on, const fs::path& out,
                                 const DetectTrainOptions& options, bool resume,
@@ -172,7 +183,8 @@ DetectTrainResult TrainDetector(const std::vector<fs::path>& datasets,
   } else {
     run.CheckFree();
   }
-  const Logs logs = ReadLogs(datasets), scored_logs = ReadLogs(scored_on);
+  const auto [logs, older] = ReadTrainingLogs(datasets, options);
+  const Logs scored_logs = ReadLogs(scored_on);
   if (!resume) {
     DetectTrainOptions copy = options;
     run.Create(Describe(copy).ToToml(), about.dump(2) + "\n");
@@ -180,7 +192,8 @@ DetectTrainResult TrainDetector(const std::vector<fs::path>& datasets,
   const LogFile log(out / "log.txt");
   std::shared_ptr<const ObjectBank> bank;
   if (options.paste) bank = BankOf(logs, options, out / kBank);
-  const auto samples = std::make_shared<const TrainingSamples>(logs, bank, SamplesOf(options));
+  const auto samples =
+      std::make_shared<const TrainingSamples>(logs, bank, SamplesOf(options, older));
   DetectorLearner learner(options, samples, group);
   const auto checkpoint = run.NewestCheckpoint();
   if (resume && checkpoint) {
@@ -270,18 +283,20 @@ DetectTrainResult TrainDetector(const std::vector<fs::path>& datasets,
   return result;
 }
 
-DetectStepReport TrainDetectorStep(const Logs& logs, const DetectTrainOptions& given,
+DetectStepReport TrainDetectorStep(const TrainingLogs& logs, const DetectTrainOptions& given,
                                    const DetectStep& step, const fs::path& checkpoint,
                                    ProcessGroup* group) {
   DetectTrainOptions options = given;
   options.steps = step.updates, options.paste = false;
-  const auto samples = std::make_shared<const TrainingSamples>(logs, nullptr, SamplesOf(options));
+  const auto samples =
+      std::make_shared<const TrainingSamples>(logs.logs, nullptr, SamplesOf(options, logs.older));
   DetectorLearner learner(options, samples, group);
   learner.KeepRate();
   int64_t before = 0;
   if (!step.from.empty()) {
     learner.Restore(step.from);
     before = learner.step();
+    if (step.replace > 0) learner.RenewUnits(step.replace, MixBits(options.seed + 1));
     if (step.shrink != 1 || step.perturb != 0) {
       learner.ShrinkAndPerturb(step.shrink, step.perturb, MixBits(options.seed));
       before = 0;  // for the averages, too
@@ -307,13 +322,15 @@ DetectStepReport TrainDetectorStep(const Logs& logs, const DetectTrainOptions& g
   if (!std::isfinite(report.weight_norm)) {
     throw TrainingDiverged("training: the weights are not finite");
   }
+  report.dormant = learner.DormantShare();
   WriteSafeTensors(checkpoint, learner.Checkpoint());
   return report;
 }
 
 void FollowTraining(ProcessGroup& group) {
   std::vector<fs::path> datasets;
-  Logs logs;
+  std::string older;
+  TrainingLogs logs;
   while (true) {
     std::string told;
     try {
@@ -324,9 +341,12 @@ void FollowTraining(ProcessGroup& group) {
     const Json steps = Json::parse(told);
     std::vector<fs::path> paths;
     for (const std::string path : steps["datasets"]) paths.emplace_back(path);
-    if (paths != datasets) logs = ReadLogs(paths), datasets = paths;
     DetectTrainOptions options;
     Describe(options).ParseToml(steps["options"].get<std::string>(), "the leader's options");
+    if (paths != datasets || options.older != older) {
+      logs = ReadTrainingLogs(paths, options);
+      datasets = paths, older = options.older;
+    }
     if (options.device == "cuda") {
       const int devices = c10::impl::VirtualGuardImpl(c10::kCUDA).deviceCount();
       options.device = StrCat("cuda:", group.rank() % std::max(1, devices));
@@ -336,7 +356,9 @@ void FollowTraining(ProcessGroup& group) {
       bank = std::make_shared<const ObjectBank>(path);
     }
     DetectorLearner learner(
-        options, std::make_shared<const TrainingSamples>(logs, bank, SamplesOf(options)), &group);
+        options,
+        std::make_shared<const TrainingSamples>(logs.logs, bank, SamplesOf(options, logs.older)),
+        &group);
     if (steps["keeps_rate"].get<bool>()) learner.KeepRate();
     learner.ShareState();
     KeepFreedMemory();

@@ -24,12 +24,20 @@ struct DetectTrainResult {
   std::filesystem::path weights;
 };
 
-// Trains on all annotated frames of the data sets, and scores on those of `scored_on`, which may be
-// empty. With `resume` the run in the folder goes on: the same bytes as if it had never stopped.
-// With `group`, which this process leads, each process of it learns from its part of every batch
-// (FollowTraining): as one process would, but for the order of sums and for running means, which
-// are averaged over the processes.
-// Throws Error (path, what) for data, weights or a run that do not fit.
+// What is learned from: driving logs, of which the last `older` are of options.older.
+struct TrainingLogs {
+  Logs logs;
+  int older = 0;
+};
+TrainingLogs ReadTrainingLogs(const std::vector<std::filesystem::path>& datasets,
+                              const DetectTrainOptions& options);
+
+// Trains on all annotated frames of the data sets (and of options.older), and scores on those of
+// `scored_on`, which may be empty. With `resume` the run in the folder goes on: the same bytes as
+// if it had never stopped. With `group`, which this process leads, each process of it learns from
+// its part of every batch (FollowTraining): as one process would, but for the order of sums and for
+// running means, which are averaged over the processes. Throws Error (path, what) for data, weights
+// or a run that do not fit.
 DetectTrainResult TrainDetector(const std::vector<std::filesystem::path>& datasets,
                                 const std::vector<std::filesystem::path>& scored_on,
                                 const std::filesystem::path& out, const DetectTrainOptions& options,
@@ -45,15 +53,17 @@ struct DetectStep {
   // Parameters first become shrink * theirs + perturb * those of a new network; unless that changes
   // nothing, the optimiser and the averages begin anew.
   double shrink = 1, perturb = 0;
+  double replace = 0;  // before that, of its hidden units this share (RenewLeastUsed)
   std::vector<std::filesystem::path> datasets;  // of the logs, for the other processes of a group
 };
 struct DetectStepReport {
   double loss = 0;         // mean over the updates
   double weight_norm = 0;  // of all trained tensors together
+  double dormant = 0;      // DormantShare, nn/hidden_units.h
 };
 // At options.rate throughout, nothing pasted; samples come in the order of options.seed. Writes the
 // checkpoint. Throws TrainingDiverged, Error.
-DetectStepReport TrainDetectorStep(const Logs& logs, const DetectTrainOptions& options,
+DetectStepReport TrainDetectorStep(const TrainingLogs& logs, const DetectTrainOptions& options,
                                    const DetectStep& step, const std::filesystem::path& checkpoint,
                                    ProcessGroup* group = nullptr);
 

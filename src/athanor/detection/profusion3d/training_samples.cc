@@ -19,11 +19,23 @@ TrainingSamples::TrainingSamples(std::vector<std::shared_ptr<const Log>> logs,
                                  std::shared_ptr<const ObjectBank> bank,
                                  const TrainingSampleOptions& options)
     : logs_(std::move(logs)), bank_(std::move(bank)), options_(options) {
-  std::vector<uint32_t> classes;
+  ATHANOR_CHECK(options.older_logs >= 0 && std::cmp_less_equal(options.older_logs, logs_.size()),
+                "training: expected at most ", logs_.size(), " older logs, found ",
+                options.older_logs);
+  const size_t newer = logs_.size() - static_cast<size_t>(options.older_logs);
   int64_t seen = 0;
-  for (size_t i = 0; i < logs_.size(); ++i) {
+  newer_ = PartOf(0, newer, &seen);
+  if (options.older_logs > 0 && options.replay > 0) older_ = PartOf(newer, logs_.size(), &seen);
+  num_frames_ = std::ssize(newer_->frames) + (older_ ? std::ssize(older_->frames) : 0);
+}
+
+std::unique_ptr<TrainingSamples::Part> TrainingSamples::PartOf(size_t first_log, size_t end_log,
+                                                               int64_t* seen) const {
+  std::vector<Frame> frames;
+  std::vector<uint32_t> classes;
+  for (size_t i = first_log; i < end_log; ++i) {
     for (size_t f = 0; f < logs_[i]->frames.size(); ++f) {
-      if (!IsOfShare(seen++, options_.share)) continue;
+      if (!IsOfShare((*seen)++, options_.share)) continue;
       DetectionSample truth;
       FrameBoxes boxes = BoxesOfFrame(*logs_[i], static_cast<int>(f), options_.frame);
       truth.points = at::empty({0, kPointColumns}, at::kFloat);
@@ -35,22 +47,30 @@ TrainingSamples::TrainingSamples(std::vector<std::shared_ptr<const Log>> logs,
       for (int64_t b = 0; b < truth.labels.size(0); ++b) {
         shown |= uint32_t{1} << truth.labels.data_ptr<int64_t>()[b];
       }
-      frames_.push_back({static_cast<int>(i), static_cast<int>(f)});
+      frames.push_back({static_cast<int>(i), static_cast<int>(f)});
       classes.push_back(shown);
     }
   }
-  sampler_ = std::make_unique<Sampler>(std::move(classes), options_.sampler);
+  return std::make_unique<Part>(
+      Part{std::move(frames), Sampler(std::move(classes), options_.sampler), {}});
+}
+
+TrainingSamples::Frame TrainingSamples::Part::At(int64_t index) {
+  const int64_t epoch = index / sampler.epoch_size(), place = index % sampler.epoch_size();
+  for (const auto& [of_epoch, order] : orders) {
+    if (of_epoch == epoch) return frames[order[place]];
+  }
+  if (orders.size() >= 2) orders.erase(orders.begin());
+  orders.emplace_back(epoch, sampler.Epoch(epoch));
+  return frames[orders.back().second[place]];
 }
 
 TrainingSamples::Frame TrainingSamples::FrameAt(int64_t step) const {
-  const int64_t epoch = step / epoch_size(), index = step % epoch_size();
   const std::lock_guard lock(mutex_);
-  for (const auto& [of_epoch, order] : orders_) {
-    if (of_epoch == epoch) return frames_[(*order)[index]];
-  }
-  if (orders_.size() >= 2) orders_.erase(orders_.begin());
-  orders_.emplace_back(epoch, std::make_shared<const std::vector<int32_t>>(sampler_->Epoch(epoch)));
-  return frames_[(*orders_.back().second)[index]];
+  if (!older_) return newer_->At(step);
+  const auto replayed =
+      static_cast<int64_t>(std::floor(static_cast<double>(step) * options_.replay));
+  return IsOfShare(step, options_.replay) ? older_->At(replayed) : newer_->At(step - replayed);
 }
 
 DetectionSample TrainingSamples::Make(int64_t step) const {

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <memory>
 
 #include "athanor/base/test_util.h"
@@ -111,6 +112,35 @@ TEST(TrainingSamples, ObjectsArePastedUntilTheLastSteps) {
     }
   }
   EXPECT_GT(pasted, 0);
+}
+
+TEST(TrainingSamples, OlderLogsAreReplayedInTheirShare) {
+  const auto log = [](const std::string& name, int frames) {
+    Log log = OpenTestLog(TestFolder(name), frames);
+    for (auto& frame : log.frames) frame.id = name + " " + frame.id;
+    return std::make_shared<const Log>(std::move(log));
+  };
+  const std::vector<std::shared_ptr<const Log>> logs = {log("new", 2), log("older", 5),
+                                                        log("oldest", 4)};
+  TrainingSampleOptions options = SmallOptions();
+  options.older_logs = 2, options.replay = 0.25;
+  const TrainingSamples samples(logs, nullptr, options);
+  EXPECT_EQ(samples.num_frames(), 11);
+  EXPECT_EQ(samples.epoch_size(), 2);
+  std::map<std::string, int> seen;
+  for (int64_t step = 0; step < 36; ++step) ++seen[samples.Make(step).id];
+  // 9 steps are of the older ones, each of whose 9 frames comes once; the 2 new ones have the rest.
+  EXPECT_EQ(seen.size(), 11u);
+  for (const auto& [id, count] : seen)
+    EXPECT_NEAR(count, id.starts_with("new") ? 13.5 : 1, 0.5) << id;
+  // A step is the same whoever makes it, in any order.
+  const TrainingSamples again(logs, nullptr, options);
+  for (const int64_t step : {35, 3, 20}) EXPECT_TRUE(AreSame(again.Make(step), samples.Make(step)));
+  options.replay = 0;
+  EXPECT_EQ(TrainingSamples(logs, nullptr, options).num_frames(), 2);
+  options.older_logs = 4;
+  EXPECT_THAT(ErrorOf([&] { TrainingSamples(logs, nullptr, options); }),
+              HasSubstr("expected at most 3 older logs, found 4"));
 }
 
 TEST(TrainingSamples, AnErrorNamesItsFrame) {

@@ -23,16 +23,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<fs::path> SplitPaths(const std::string& text) {
-  std::vector<fs::path> paths;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    if (end > begin) paths.emplace_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return paths;
-}
-
 // Multiply-adds of convolutions and matrix products on this thread while it lives. (Voxel layers
 // are our own kernels, whose work depends on the scene, and are left out.)
 class MultiplyAddCounter {
@@ -113,9 +103,11 @@ class DetectorTrainable : public Trainable {
     for (const HyperRange& range : space.ranges()) {
       for (const char* name : {"steps", "batch", "seed", "start-from", "device", "workers", "rise",
                                "paste", "paste-until", "score-every", "score-frames",
-                               "checkpoint-every", "metrics-every", "share"}) {
+                               "checkpoint-every", "metrics-every", "share", "older"}) {
         ATHANOR_CHECK(range.name != name, "detector: '", name, "' is no hyper-parameter");
       }
+      ATHANOR_CHECK(range.name != "replay" || !training_.older.empty(),
+                    "detector: replay: expected older logs (older = \"PATH\") to replay");
       Option* option = known.Find(range.name);
       ATHANOR_CHECK(option != nullptr, "detector: `detect train` has no option '", range.name, "'");
       ATHANOR_CHECK(of_network.Find(range.name) == nullptr || range.is_fixed, "detector: '",
@@ -135,7 +127,7 @@ class DetectorTrainable : public Trainable {
 
   TrainReport Train(const TrainRequest& request, const fs::path& checkpoint) override {
     const std::vector<fs::path> datasets = SplitPaths(options_.data);
-    if (logs_.empty()) logs_ = ReadLogs(datasets);
+    if (logs_.logs.empty()) logs_ = ReadTrainingLogs(datasets, training_);
     DetectTrainOptions training = OptionsOf(request.hyper);
     training.seed = static_cast<int64_t>(request.seed & 0x7fffffff);
     DetectStep step;
@@ -143,10 +135,12 @@ class DetectorTrainable : public Trainable {
     step.updates = request.updates;
     step.datasets = datasets;
     step.shrink = request.mutation.shrink, step.perturb = request.mutation.perturb;
+    step.replace = request.mutation.replace;
     try {
       const DetectStepReport done = TakeStep(training, step, checkpoint);
       TrainReport report;
-      report.monitors = {{"loss", done.loss}, {"weight_norm", done.weight_norm}};
+      report.monitors = {
+          {"loss", done.loss}, {"weight_norm", done.weight_norm}, {"dormant", done.dormant}};
       report.work = static_cast<double>(request.updates * training.batch);
       return report;
     } catch (const TrainingDiverged& error) {
@@ -227,7 +221,7 @@ class DetectorTrainable : public Trainable {
   std::unique_ptr<ProcessGroup> group_;
   const int rare_;
   DetectTrainOptions training_;
-  Logs logs_;
+  TrainingLogs logs_;
   std::vector<FrameOfLog> frames_;
 };
 

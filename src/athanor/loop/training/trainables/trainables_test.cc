@@ -67,6 +67,8 @@ TEST(DetectorTrainableTest, ShortStepsAreTheSameAgainAndTakeTheirHyperParameters
   const TrainReport report = trainable->Train(request, folder / "a");
   EXPECT_GT(report.monitors.at("loss"), 0);
   EXPECT_GT(report.monitors.at("weight_norm"), 1);
+  EXPECT_GE(report.monitors.at("dormant"), 0);
+  EXPECT_LT(report.monitors.at("dormant"), 1);
   EXPECT_EQ(report.work, 3);
   request.from = folder / "a", request.updates_before = 3, request.seed = 8;
   trainable->Train(request, folder / "b");
@@ -94,6 +96,26 @@ TEST(DetectorTrainableTest, ShortStepsAreTheSameAgainAndTakeTheirHyperParameters
   again->Train(request, folder / "same");
   EXPECT_EQ(distance(folder / "same", folder / "a"), 0);
   EXPECT_GT(distance(folder / "new", folder / "a"), 1);
+
+  // All hidden units begin anew: what they said is gone, other layers stay.
+  request.mutation = {1, 0, 1};
+  again->Train(request, folder / "renewed");
+  const SafeTensors old = ReadSafeTensors(folder / "a"),
+                    renewed = ReadSafeTensors(folder / "renewed");
+  const auto at = [](const SafeTensors& file, const char* name) { return file.Get(name, "file"); };
+  for (const char* in : {"decoder.joint.0.expand.weight", "average.decoder.joint.0.expand.weight",
+                         "camera.stage2.block0.first.weight"}) {
+    EXPECT_FALSE(at(renewed, in).equal(at(old, in))) << in;
+  }
+  for (const char* out :
+       {"decoder.joint.0.shrink.weight", "average.decoder.joint.0.shrink.weight",
+        "adamw.second.decoder.joint.0.shrink.weight", "camera.stage2.block0.second.weight"}) {
+    EXPECT_EQ(at(renewed, out).abs().sum().item<double>(), 0) << out;
+    EXPECT_GT(at(old, out).abs().sum().item<double>(), 0) << out;
+  }
+  for (const char* other : {"decoder.joint.0.among.query.weight", "camera.stage2.down.weight"}) {
+    EXPECT_TRUE(at(renewed, other).equal(at(old, other))) << other;
+  }
 
   const auto objectives = trainable->Evaluate(folder / "b", request.hyper);
   EXPECT_GE(objectives.at("map"), 0);
@@ -150,6 +172,25 @@ TEST(DetectorTrainableTest, APopulationOfDetectorsEndsInAFront) {
   EXPECT_TRUE(fs::exists(folder / "run" / "front.png"));
 }
 
+TEST(DetectorTrainableTest, OlderLogsAreReplayed) {
+  const fs::path folder = TestFolder("detector replay");
+  const fs::path town = WriteTestTown(folder / "town", 2), older = folder / "older";
+  WriteTestTown(older, 2);
+  const std::string toml = StrCat(SmallDetector(town, kRate), "older = \"", older.string(), "\"\n");
+  const auto trainable = OpenTrainable("detector", toml, "c.toml");
+  TrainRequest request{.hyper = {{"rate", "0.004"}, {"replay", "0.5"}}, .updates = 1, .seed = 7};
+  trainable->Train(request, folder / "a");
+  // Of two steps one is of the older logs, whose files are damaged.
+  for (const auto& entry : fs::recursive_directory_iterator(older / "samples")) {
+    if (entry.is_regular_file()) WriteFile(entry.path(), "damaged");
+  }
+  request.updates = 2;
+  EXPECT_THAT(ErrorOf([&] { trainable->Train(request, folder / "b"); }),
+              AllOf(HasSubstr("training sample 1"), HasSubstr("older")));
+  request.hyper["replay"] = "0";
+  trainable->Train(request, folder / "b");
+}
+
 TEST(DetectorTrainableTest, AnAbsurdRateFailsTheMemberAlone) {
   const fs::path folder = TestFolder("detector diverges");
   const fs::path town = WriteTestTown(folder / "town", 2);
@@ -169,8 +210,8 @@ TEST(DetectorTrainableTest, AnAbsurdRateFailsTheMemberAlone) {
 }
 
 TEST(DetectorTrainableTest, SaysWhatIsWrong) {
-  const auto check = [](const std::string& space) {
-    const std::string toml = SmallDetector("/town", space);
+  const auto check = [](const std::string& space, const std::string& more = "") {
+    const std::string toml = SmallDetector("/town", space) + more;
     return ErrorOf([&] {
       OpenTrainable("detector", toml, "c.toml")->CheckSpace(SearchSpace::FromToml(toml, "c.toml"));
     });
@@ -180,6 +221,10 @@ TEST(DetectorTrainableTest, SaysWhatIsWrong) {
   EXPECT_THAT(check("batch = { low = 1, high = 4, integer = true }"),
               HasSubstr("'batch' is no hyper-parameter"));
   EXPECT_THAT(check("width = { choices = [\"16\", \"32\"] }"), HasSubstr("fixed = true"));
+  const std::string replay = StrCat(kRate, "replay = { low = 0, high = 0.9 }");
+  EXPECT_THAT(check(replay), HasSubstr("replay: expected older logs"));
+  EXPECT_EQ(check(replay, "older = \"/village\"\n"), "");
+  EXPECT_THAT(check("older = { choices = [\"/a\", \"/b\"] }"), HasSubstr("no hyper-parameter"));
   EXPECT_THAT(check("rate = { low = 0, high = 7 }"), AllOf(HasSubstr("rate"), HasSubstr("7")));
   EXPECT_THAT(ErrorOf([] { OpenTrainable("detector", "[detector]\n", "c.toml"); }),
               HasSubstr("expected data and score-on"));
