@@ -62,7 +62,6 @@ void Progress::Update(int64_t done, std::string_view number) {
 void Progress::Print(bool last) {
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
   const double rate = static_cast<double>(done_ - first_) / std::max(elapsed.count(), 1e-9);
-  const double left = static_cast<double>(total_ - done_) / std::max(rate, 1e-9);
   const double fraction =
       std::clamp(static_cast<double>(done_) / static_cast<double>(total_), 0.0, 1.0);
   std::string bar;
@@ -71,7 +70,12 @@ void Progress::Print(bool last) {
     const int filled = static_cast<int>(fraction * kWidth);
     bar = " [" + std::string(filled, '=') + std::string(kWidth - filled, ' ') + "]";
   }
-  const std::string time = last ? Duration(elapsed.count()) : Duration(left) + " left";
+  std::string time;
+  if (last) {
+    time = Duration(elapsed.count());
+  } else if (rate > 0) {  // else nobody knows yet
+    time = Duration(static_cast<double>(total_ - done_) / rate) + " left";
+  }
   std::fprintf(stderr, "%s%s%s %3.0f%% %ld/%ld  %.1f/s  %s  %s%s", terminal_ ? "\r\033[K" : "",
                what_.c_str(), bar.c_str(), 100 * fraction, static_cast<long>(done_),
                static_cast<long>(total_), rate, time.c_str(), number_.c_str(),
