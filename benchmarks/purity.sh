@@ -7,7 +7,8 @@
 #
 # What is there is kept, so that a run that was stopped goes on. SCENES (of 40 frames), DOGS, SHEEP (to
 # expect in each) and SEED change the fleet, CAMERAS=no leaves it the LiDAR alone. On two cores without
-# AVX-512, a frame takes a second; without cameras half of that.
+# AVX-512, a frame takes a second; without cameras half of that. LARGE is the large model, a name or
+# a file of weights.
 #
 # The small models are an ensemble of two: the one that comes along, which has never seen an animal,
 # trained a little further on streets with few of them, from two seeds. The first is the car's.
@@ -22,6 +23,7 @@ SEED=${SEED:-7000}
 STEPS=${STEPS:-120}
 HOME_SCENES=${HOME_SCENES:-20}
 WORKERS=${WORKERS:-2}
+LARGE=${LARGE:-tiny}
 RANGE=25  # metres; what the small model looks at
 WIDTH=704
 HEIGHT=256
@@ -51,7 +53,7 @@ for member in 0 1; do
     --steps "$STEPS" --rate 7e-4 --seed "$member" --threads 1 $resume -o "$run"
 done
 
-"$ATHANOR" infer "$OUT/fleet" --workers "$WORKERS" --model large=tiny \
+"$ATHANOR" infer "$OUT/fleet" --workers "$WORKERS" --model large="$LARGE" \
   --model small="$OUT/small.0/detector.safetensors" --model second="$OUT/small.1/detector.safetensors" \
   -o "$OUT/table"
 boxes_of() { echo "$OUT/table/models/$1/boxes.json"; }
