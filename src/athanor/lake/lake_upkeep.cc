@@ -1,6 +1,7 @@
 // What keeps a lake whole: recovery at opening, verification, collection of garbage.
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <unordered_map>
 
@@ -220,8 +221,34 @@ LakeReport Lake::Verify(const std::function<void(int64_t, int64_t)>& progress) {
       const auto fault = [&](int64_t byte, const auto&... parts) {
         report.faults.push_back(StrCat(path.string(), ": byte ", byte, ": ", parts...));
       };
+      const auto look = [&](const ShardBlock& block, std::string_view payload) {
+        ++report.blocks;
+        done += block.length + kShardHeaderBytes;
+        if (progress) progress(std::min(done, total), total);
+        const auto place = places.find(block.offset);
+        if (place == places.end()) return;  // not needed any more
+        const Expected& wanted = place->second;
+        if (wanted.kind != block.kind || wanted.length != block.length) {
+          fault(block.offset, "the catalog expects ", wanted.owner, " of ", wanted.length,
+                " bytes, found another block");
+        } else {
+          const bool is_clip = block.kind == kClipBlock;
+          const std::string sha256 = Sha256Of(is_clip ? payload : payload.substr(kPayloadStart));
+          if (sha256 != wanted.name) {
+            fault(block.offset, wanted.owner, ": expected SHA-256 ", wanted.name, ", found ",
+                  sha256);
+          }
+        }
+        places.erase(place);
+      };
+      std::optional<ShardScan> scan;
       std::error_code error;
-      if (!fs::exists(path, error)) {
+      try {
+        if (fs::exists(path, error)) scan = ScanShard(path, kShardStart, shard.bytes, look);
+      } catch (const Error&) {
+        if (fs::exists(path, error)) throw;  // else it went away just now
+      }
+      if (!scan) {
         const std::vector<LakeShard> now = catalog.Shards();
         const auto row = std::find_if(now.begin(), now.end(), [&](const LakeShard& other) {
           return other.number == shard.number;
@@ -236,30 +263,8 @@ LakeReport Lake::Verify(const std::function<void(int64_t, int64_t)>& progress) {
         continue;
       }
       ++report.shards;
-      const ShardScan scan = ScanShard(
-          path, kShardStart, shard.bytes, [&](const ShardBlock& block, std::string_view payload) {
-            ++report.blocks;
-            done += block.length + kShardHeaderBytes;
-            if (progress) progress(std::min(done, total), total);
-            const auto place = places.find(block.offset);
-            if (place == places.end()) return;  // not needed any more
-            const Expected& wanted = place->second;
-            if (wanted.kind != block.kind || wanted.length != block.length) {
-              fault(block.offset, "the catalog expects ", wanted.owner, " of ", wanted.length,
-                    " bytes, found another block");
-            } else {
-              const bool is_clip = block.kind == kClipBlock;
-              const std::string sha256 =
-                  Sha256Of(is_clip ? payload : payload.substr(kPayloadStart));
-              if (sha256 != wanted.name) {
-                fault(block.offset, wanted.owner, ": expected SHA-256 ", wanted.name, ", found ",
-                      sha256);
-              }
-            }
-            places.erase(place);
-          });
       report.bytes += shard.bytes;
-      for (const ShardFault& torn : scan.faults) {
+      for (const ShardFault& torn : scan->faults) {
         // What the damage hits, in the same line.
         std::string owners;
         auto place = places.lower_bound(torn.begin);
@@ -271,8 +276,8 @@ LakeReport Lake::Verify(const std::function<void(int64_t, int64_t)>& progress) {
         if (hit > 1) owners += StrCat(" and ", hit - 1, " more");
         report.faults.push_back(torn.message + owners);
       }
-      if (shard.sealed && !scan.sealed && scan.faults.empty()) {
-        fault(scan.whole_end, "expected the seal of a shard, found none");
+      if (shard.sealed && !scan->sealed && scan->faults.empty()) {
+        fault(scan->whole_end, "expected the seal of a shard, found none");
       }
       for (const auto& [offset, wanted] : places) {
         fault(offset, "the catalog expects ", wanted.owner, ", found no block");

@@ -105,6 +105,10 @@ void TellSteps(ProcessGroup* group, const std::vector<fs::path>& datasets, const
   Json paths = Json::array();
   for (const fs::path& path : datasets) paths.push_back(fs::absolute(path).string());
   DetectTrainOptions copy = options;
+  copy.older.clear();
+  for (const fs::path& path : SplitPaths(options.older)) {
+    copy.older += (copy.older.empty() ? "" : ",") + fs::absolute(path).string();
+  }
   group->Tell(Json{{"datasets", paths},
                    {"bank", bank.empty() ? "" : fs::absolute(bank).string()},
                    {"options", Describe(copy).ToToml()},
