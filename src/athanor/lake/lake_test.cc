@@ -230,13 +230,23 @@ TEST(LakeTest, ExportedAndIngestedAgainItIsTheSameClip) {
   EXPECT_EQ(report.added, 0);
 }
 
+LakeOptions TwoClipsAShard() {
+  LakeOptions options;
+  options.shard_bytes = 6000;
+  return options;
+}
+
+// The ids of made-up logs 1 to 7.
+std::vector<std::string> IngestSeven(Lake* lake) {
+  std::vector<std::string> ids;
+  for (int seed = 1; seed <= 7; ++seed) ids.push_back(lake->Ingest(MadeUpLog(seed)).id);
+  return ids;
+}
+
 TEST(LakeTest, RemovedClipsGoWithTheGarbageAndTheOthersStay) {
   const fs::path folder = MemoryFolder("lake");
-  LakeOptions options;
-  options.shard_bytes = 6000;  // two clips a shard
-  Lake lake(folder / "l", Mode::kCreate, options);
-  std::vector<std::string> ids;
-  for (int seed = 1; seed <= 7; ++seed) ids.push_back(lake.Ingest(MadeUpLog(seed)).id);
+  Lake lake(folder / "l", Mode::kCreate, TwoClipsAShard());
+  const std::vector<std::string> ids = IngestSeven(&lake);
   EXPECT_GT(lake.catalog().Shards().size(), 3u);
   const Log held = lake.Read(ids[1]);  // shares its shard with the first
   lake.Remove(ids[0]);
@@ -260,11 +270,8 @@ TEST(LakeTest, RemovedClipsGoWithTheGarbageAndTheOthersStay) {
 
 TEST(LakeTest, VerifiesBesideACollectionOfGarbage) {
   const fs::path folder = MemoryFolder("lake");
-  LakeOptions options;
-  options.shard_bytes = 6000;  // two clips a shard
-  Lake lake(folder / "l", Mode::kCreate, options);
-  std::vector<std::string> ids;
-  for (int seed = 1; seed <= 7; ++seed) ids.push_back(lake.Ingest(MadeUpLog(seed)).id);
+  Lake lake(folder / "l", Mode::kCreate, TwoClipsAShard());
+  const std::vector<std::string> ids = IngestSeven(&lake);
   lake.Remove(ids[4]);
   lake.Remove(ids[6]);
   Lake reader(folder / "l");
@@ -298,8 +305,7 @@ TEST(LakeTest, VerifiesBesideACollectionOfGarbage) {
 // A shard that cannot be compacted keeps what was removed: so does the word that it was.
 TEST(LakeTest, WhatWasRemovedStaysRemovedBesideADamagedShard) {
   const fs::path folder = MemoryFolder("lake");
-  LakeOptions options;
-  options.shard_bytes = 6000;  // two clips a shard
+  const LakeOptions options = TwoClipsAShard();
   std::string first, second, third;
   {
     Lake lake(folder / "l", Mode::kCreate, options);
