@@ -127,6 +127,7 @@ ObjectBankWriter::ObjectBankWriter(const std::filesystem::path& path, const Bank
 int ObjectBankWriter::AddFrame(const DetectionSample& sample) {
   const at::Tensor points = sample.points.contiguous(), images = sample.images.contiguous();
   const at::Tensor boxes = sample.boxes.contiguous();
+  const float* const first_point = points.data_ptr<float>();
   int added = 0;
   for (int64_t b = 0; b < boxes.size(0); ++b) {
     BankObject object;
@@ -138,7 +139,7 @@ int ObjectBankWriter::AddFrame(const DetectionSample& sample) {
     if (std::hypot(row[0], row[1]) < options_.min_distance_m) continue;
     const auto radius = static_cast<float>(0.5 * box.size_m.norm());
     for (int64_t i = 0; i < points.size(0); ++i) {
-      const float* p = points.data_ptr<float>() + i * kPointColumns;
+      const float* p = first_point + i * kPointColumns;
       if (std::abs(p[0] - row[0]) > radius || std::abs(p[1] - row[1]) > radius) continue;
       if (!box.Contains(Eigen::Vector3d(p[0], p[1], p[2]))) continue;
       object.points.insert(object.points.end(), p, p + kPointColumns);

@@ -146,6 +146,7 @@ class Paster {
 
   void PastePoints() {
     const at::Tensor points = sample_.points.contiguous();
+    const float* const first_point = points.data_ptr<float>();
     std::vector<float> rows;
     std::vector<Box3> boxes;
     for (const BankObject& object : objects_) {
@@ -153,7 +154,7 @@ class Paster {
       boxes.push_back(MakeBox3({b[0], b[1], b[2]}, {b[3], b[4], b[5]}, b[6]));
     }
     for (int64_t i = 0; i < points.size(0); ++i) {
-      const float* p = points.data_ptr<float>() + i * kPointColumns;
+      const float* p = first_point + i * kPointColumns;
       const Eigen::Vector3d point(p[0], p[1], p[2]);
       const bool is_inside = std::any_of(boxes.begin(), boxes.end(), [&](const Box3& box) {
         const Eigen::Vector3d off = point - box.frame_from_box.translation;
