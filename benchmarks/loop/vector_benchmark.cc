@@ -5,8 +5,9 @@
 //
 // Vectors of 256 components: 1,000 centres from a standard normal, around each 16 directions of its
 // own along which vectors spread normally with deviation 1, and 0.1 of noise in every component;
-// queries from the same, not in the table. Tables and graph stay in FOLDER and are used again; a
-// build stops after SECONDS and goes on in the next run.
+// queries from the same, not in the table. Tables and graph stay in FOLDER and are used again; the
+// graph grows on all cores, for at most SECONDS, and grows on in the next run; searches use one.
+// Above kPeerRows there is no peer and no f32 table: the peak of memory is that of our own search.
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -30,6 +31,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kDimension = 256, kCentres = 1000, kDirections = 16, kQueries = 400, kNeighbours = 10;
+constexpr int64_t kPeerRows = 2'000'000;  // a kilobyte of f32 each, twice
+constexpr int kWidths[] = {10, 16, 24, 32, 48, 64, 96, 128, 192, 256};
 
 double Seconds() {
   using Clock = std::chrono::steady_clock;
@@ -130,14 +133,87 @@ double AtRecall(const std::vector<Measured>& curve, double recall) {
   return std::nan("");
 }
 
+float Dot(const float* a, const float* b) {
+  constexpr int kLanes = 16;
+  float sums[kLanes] = {};
+  for (int c = 0; c < kDimension; c += kLanes) {
+    for (int lane = 0; lane < kLanes; ++lane) sums[lane] += a[c + lane] * b[c + lane];
+  }
+  float sum = 0;
+  for (const float partial : sums) sum += partial;
+  return sum;
+}
+
+// The nearest of all rows, by vectors made anew: no table of f32 is needed.
+Truth TruthOf(const Generator& generator, int64_t rows, const VectorTable& table,
+              const std::vector<float>& queries) {
+  constexpr int64_t kBatch = 1 << 15;
+  std::vector<float> vectors(kBatch * kDimension);
+  std::vector<TopK> best(kQueries, TopK(kNeighbours));
+  for (int64_t first = 0; first < rows; first += kBatch) {
+    const int64_t count = std::min(kBatch, rows - first);
+    ParallelFor(count, 1024, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        generator.Make(static_cast<uint64_t>(first + i), vectors.data() + i * kDimension);
+      }
+    });
+    ParallelFor(kQueries, 4, [&](int64_t begin, int64_t end) {
+      for (int64_t i = 0; i < count; ++i) {
+        for (int64_t q = begin; q < end; ++q) {
+          const float score = Dot(vectors.data() + i * kDimension, queries.data() + q * kDimension);
+          if (score > best[q].threshold()) best[q].Add(score, static_cast<uint32_t>(first + i));
+        }
+      }
+    });
+  }
+  Truth truth;
+  for (TopK& top : best) {
+    std::vector<int64_t>& ids = truth.emplace_back();
+    for (const VectorHit& hit : top.Take(table)) ids.push_back(hit.id);
+  }
+  return truth;
+}
+
+double PeakGigabytes() {
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) * 1024 / 1e9;
+}
+
+// Rows past what a peer has room for: a graph and one table in memory at a time, the smaller first,
+// so that the peak after each is its own.
+void SearchAlone(const fs::path& graph, const std::vector<float>& queries, const Truth& truth,
+                 const std::vector<fs::path>& tables) {
+  for (const fs::path& path : tables) {
+    const auto index = VectorIndex::Load(graph, VectorTable::Open(path, false));
+    std::printf("\n%s, %.2f GB of rows\nwidth\n", path.extension().c_str() + 1,
+                static_cast<double>(fs::file_size(path)) / 1e9);
+    std::vector<Measured> curve;
+    for (const int width : kWidths) {
+      Measured best;
+      for (int repeat = 0; repeat < 3; ++repeat) {
+        const Measured now = Run(queries, truth, [&](const float* query) {
+          return IdsOf(index->Search({query, kDimension}, kNeighbours,
+                                     {.width = width, .plan = SearchPlan::kGraph}));
+        });
+        if (now.per_second > best.per_second) best = now;
+      }
+      std::printf("%5d   %.4f %9.0f/s\n", width, best.recall, best.per_second);
+      curve.push_back(best);
+    }
+    const double begin = Seconds();
+    index->Scan(std::span(queries).first(4 * kDimension), kNeighbours);
+    std::printf("at recall 0.95: %.0f/s; a scan for four %.2f s; peak memory %.2f GB\n",
+                AtRecall(curve, 0.95), Seconds() - begin, PeakGigabytes());
+  }
+}
+
 int Main(int64_t rows, const fs::path& folder, double limit_s) {
-  SetNumThreads(1);
   const Generator generator;
   fs::create_directories(folder);
   const auto name = [&](const char* what) { return folder / (std::to_string(rows) + what); };
-  const auto exact = MakeTable(generator, name(".f32"), rows, VectorPrecision::kFloat32);
-  const auto half = MakeTable(generator, name(".f16"), rows, VectorPrecision::kFloat16);
-  const auto bytes = MakeTable(generator, name(".i8"), rows, VectorPrecision::kInt8);
+  const bool with_peer = rows <= kPeerRows;
+  auto bytes = MakeTable(generator, name(".i8"), rows, VectorPrecision::kInt8);
 
   const fs::path graph = name(".graph");
   const double begin = Seconds();
@@ -147,21 +223,34 @@ int Main(int64_t rows, const fs::path& folder, double limit_s) {
   while (index->indexed_rows() < rows && Seconds() - begin < limit_s) index->AddMissing(2000);
   const int64_t built = index->indexed_rows();
   if (built > before) {
-    std::printf("graph: %lld of %lld rows, %.0f us a row (i8, 16 links, build width 120)\n",
-                static_cast<long long>(built), static_cast<long long>(rows),
-                1e6 * (Seconds() - begin) / static_cast<double>(built - before));
+    std::printf(
+        "graph: %lld of %lld rows, %.0f us a row on %d threads (i8, 16 links, build width 120)\n",
+        static_cast<long long>(built), static_cast<long long>(rows),
+        1e6 * (Seconds() - begin) / static_cast<double>(built - before), NumThreads());
     index->Save(graph);
   }
   if (built < rows) return 0;
+
+  auto half = MakeTable(generator, name(".f16"), rows, VectorPrecision::kFloat16);
   std::printf("bytes a row: graph %.0f, f16 %.0f, i8 %.0f\n",
               static_cast<double>(index->graph_bytes()) / rows,
               static_cast<double>(fs::file_size(half->path())) / rows,
               static_cast<double>(fs::file_size(bytes->path())) / rows);
-
   std::vector<float> queries(size_t{kQueries} * kDimension);
   for (int q = 0; q < kQueries; ++q) {
     generator.Make((uint64_t{1} << 40) + q, queries.data() + size_t{kDimension} * q);
   }
+  if (!with_peer) {
+    index.reset();
+    const Truth truth = TruthOf(generator, rows, *bytes, queries);
+    bytes.reset();
+    half.reset();
+    SetNumThreads(1);
+    SearchAlone(graph, queries, truth, {name(".i8"), name(".f16")});
+    return 0;
+  }
+  SetNumThreads(1);
+  const auto exact = MakeTable(generator, name(".f32"), rows, VectorPrecision::kFloat32);
   Truth truth;
   {
     const VectorIndex scanner(exact);
@@ -176,7 +265,7 @@ int Main(int64_t rows, const fs::path& folder, double limit_s) {
   const auto half_index = VectorIndex::Load(graph, half);
   std::vector<Measured> curves[3];
   std::printf("\nwidth    hnswlib f32         ours f16            ours i8\n");
-  for (const int width : {10, 16, 24, 32, 48, 64, 96, 128, 192, 256}) {
+  for (const int width : kWidths) {
     const auto ours = [&](const VectorIndex& searched) {
       return [&searched, width](const float* query) {
         return IdsOf(searched.Search({query, kDimension}, kNeighbours,
@@ -255,10 +344,7 @@ int Main(int64_t rows, const fs::path& folder, double limit_s) {
   const double scanned = (Seconds() - scan_begin) / 4 / static_cast<double>(rows);
   std::printf("\na row of a walk %.1f ns, of a scan %.1f ns: %.2f\n", 1e9 * walked, 1e9 * scanned,
               walked / scanned);
-  rusage usage = {};
-  getrusage(RUSAGE_SELF, &usage);
-  std::printf("peak memory %.2f GB (with hnswlib's copy and the f32 table)\n",
-              static_cast<double>(usage.ru_maxrss) * 1024 / 1e9);
+  std::printf("peak memory %.2f GB (with hnswlib's copy and the f32 table)\n", PeakGigabytes());
 
   // Building, on a part.
   const int64_t part = std::min<int64_t>(rows, 10000);
