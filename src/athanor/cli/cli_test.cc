@@ -90,6 +90,24 @@ TEST(DoctorTest, TellsOfTheMachineAndTestsTheKernels) {
   }
 }
 
+// An OpenBLAS that is older than the processor takes kernels without AVX for it.
+TEST(DoctorTest, MatrixProductsUseWhatTheProcessorHas) {
+#ifdef __x86_64__
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
+    GTEST_SKIP() << "a processor without AVX2";
+  }
+  const std::vector<std::string> words = {"doctor", "--device", "cpu"};
+  const Outcome outcome = Execute(words);
+  EXPECT_THAT(outcome.out, Not(HasSubstr("(Prescott)")));
+  if (outcome.out.find("openblas") == std::string::npos) GTEST_SKIP() << "another BLAS";
+  // What somebody asked for stands.
+  ::setenv("OPENBLAS_CORETYPE", "Prescott", 1);
+  const Outcome asked = Execute(words);
+  ::unsetenv("OPENBLAS_CORETYPE");
+  EXPECT_THAT(asked.out, HasSubstr("(Prescott)"));
+#endif
+}
+
 TEST(DemoTest, MakesPicturesResumesAndStartsAnew) {
   const fs::path out = TestFolder("demo") / "demo";
   const std::vector<std::string> words = {

@@ -1,6 +1,5 @@
 // athanor doctor
 #include <ATen/Context.h>
-#include <dlfcn.h>
 #include <torch/version.h>
 #include <unistd.h>
 
@@ -10,6 +9,7 @@
 #include <thread>
 
 #include "athanor/base/parallel.h"
+#include "athanor/cli/blas.h"
 #include "athanor/cli/commands.h"
 #include "athanor/cli/options_cli.h"
 #include "athanor/kernels/simd_level.h"
@@ -20,18 +20,6 @@ namespace athanor {
 namespace {
 
 namespace fs = std::filesystem;
-
-// The library that matrix products come from, behind the links of the system's alternatives.
-std::string BlasLibrary() {
-  void* function = ::dlsym(RTLD_DEFAULT, "sgemm_");
-  Dl_info info = {};
-  if (function == nullptr || ::dladdr(function, &info) == 0 || info.dli_fname == nullptr) {
-    return "inside Torch";
-  }
-  std::error_code error;
-  const fs::path real = fs::canonical(info.dli_fname, error);
-  return error ? std::string(info.dli_fname) : real.string();
-}
 
 bool IsSlowBlas(const std::string& library) {
   // The reference implementation of Netlib lies in a folder named after it.
@@ -73,7 +61,9 @@ void PrintMachine() {
 #endif
   std::cout << "athanor    " << ATHANOR_VERSION << "\ncompiler   " << ATHANOR_COMPILER
             << "\nTorch      " << TORCH_VERSION << "\nBLAS       " << blas
-            << (IsSlowBlas(blas) ? "  <- the slow reference: install libopenblas0-pthread" : "")
+            << (IsSlowBlas(blas)        ? "  <- the slow reference: install libopenblas0-pthread"
+                : BlasKernels().empty() ? ""
+                                        : StrCat("  (", BlasKernels(), ")"))
             << "\nthreads    " << NumThreads() << " of " << std::thread::hardware_concurrency()
             << "\nmemory     " << MegaBytes(pages * page_bytes) << "\nSIMD       "
             << SimdLevelName() << "\nGPU        " << gpu << "\ncolmap     "

@@ -1,7 +1,6 @@
 // The program `athanor`: one table of commands. Each command is declared in the file of its group.
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
-#include <dlfcn.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 
 #include "athanor/base/log.h"
 #include "athanor/base/parallel.h"
+#include "athanor/cli/blas.h"
 #include "athanor/cli/commands.h"
 #include "athanor/cli/options_cli.h"
 #include "athanor/lake/lake.h"
@@ -179,23 +179,29 @@ void FollowParent() {
 const std::set<std::string> kManyShortLoops = {"detect", "infer", "label",
                                                "loop",   "train", "vehicle"};
 
-// libgomp's threads spin while they wait, and keep the cores from everybody else's: two cores were
-// slower than one. It reads how to wait when it is loaded, so the program begins anew.
-void WaitWithoutSpinning(char** argv) {
-  if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
-  ::setenv("OMP_WAIT_POLICY", "passive", 1);
-  ::execv("/proc/self/exe", argv);
+// Two libraries read the environment when they are loaded, so the program begins anew where
+// - threads of libgomp would spin while they wait, and keep the cores from everybody else's: two
+//   cores were slower than one;
+// - OpenBLAS does not know the processor.
+// What the environment says already stands, so that this ends.
+void BeginAnewIfBetter(char** argv, bool many_short_loops) {
+  bool better = false;
+  const auto set = [&](const char* name, const std::string& value) {
+    if (std::getenv(name) != nullptr) return;
+    ::setenv(name, value.c_str(), 1);
+    better = true;
+  };
+  if (many_short_loops) set("OMP_WAIT_POLICY", "passive");
+  if (const std::string kernels = BetterBlasKernels(); !kernels.empty()) {
+    set("OPENBLAS_CORETYPE", kernels);
+  }
+  if (better) ::execv("/proc/self/exe", argv);
 }
 
-// For our loops, libtorch's, and OpenBLAS's, whose pool knows nothing of the others: where cores
-// are shared, its threads wait for one another most of the time.
 void SetThreads(int threads) {
   SetNumThreads(threads);
   at::set_num_threads(NumThreads());
-  using Setter = void (*)(int);
-  if (void* of_blas = ::dlsym(RTLD_DEFAULT, "openblas_set_num_threads")) {
-    reinterpret_cast<Setter>(of_blas)(NumThreads());
-  }
+  SetBlasThreads(NumThreads());
 }
 
 int Run(int argc, char** argv) {
@@ -265,7 +271,7 @@ int Run(int argc, char** argv) {
   if (!actions.contains(chosen)) throw UsageError("expected a command" + hint(chosen));
   const CLI::App* group = chosen;
   while (group->get_parent() != &app) group = group->get_parent();
-  if (kManyShortLoops.contains(group->get_name())) WaitWithoutSpinning(argv);
+  BeginAnewIfBetter(argv, kManyShortLoops.contains(group->get_name()));
   SetLogLevel(levels.at(log_level));
   SetThreads(threads);
   RegisterLakes();
