@@ -6,9 +6,10 @@
 #   benchmarks/purity.sh [FOLDER]     (default: runs/purity)
 #
 # What is there is kept, so that a run that was stopped goes on. SCENES (of 40 frames), DOGS, SHEEP (to
-# expect in each) and SEED change the fleet, CAMERAS=yes gives it six cameras, which take five times as
-# long to simulate. LARGE is the large model, a name or a file of weights; by default the LiDAR half
-# of `tiny`, taught to read five sweeps on streets with many animals.
+# expect in each) and SEED change the fleet. CAMERAS=yes gives it pictures that can be looked at, which
+# take five times as long to simulate; the models that are trained here use the LiDAR alone. LARGE is the
+# large model, a name or a file of weights; by default the LiDAR half of `tiny`, taught to read five
+# sweeps on streets with many animals.
 #
 # The small models are an ensemble of two: the one that comes along, which has never seen an animal,
 # trained a little further on streets with few of them, from two seeds. The first is the car's.
@@ -38,7 +39,6 @@ make_streets() {
   if [ -e "$folder" ]; then return; fi
   "$ATHANOR" sim street --preset "configs/loop/$preset.toml" --no-pictures --width "$WIDTH" --height "$HEIGHT" \
     "$@" -o "$folder.part"
-  if [ "$CAMERAS" = no ]; then rm -rf "$folder.part"/samples/CAM_* "$folder.part"/sweeps/CAM_*; fi
   mv "$folder.part" "$folder"
 }
 mkdir -p "$OUT"
@@ -115,3 +115,12 @@ mine undigested_any undigested --rarity 0 --student "$small" --teacher "$large"
 "$ATHANOR" mine purity "$OUT/fleet" --class animal --range "$RANGE" --count 20 50 100 200 --without $frames \
   --hits "$OUT/example/hits.json" "$OUT/words/hits.json" "$OUT/uncertain/hits.json" "$OUT/undigested/hits.json" \
   "$OUT/uncertain_any/hits.json" "$OUT/undigested_any/hits.json"
+
+# What the small model misses: its AP, and how pure its misses are in the classes with the least.
+"$ATHANOR" detect eval --truth "$OUT/fleet" --results "$small" --config configs/detect/near.json -o "$OUT/eval.small"
+"$ATHANOR" detect eval --truth "$OUT/fleet" --results "$large" --config configs/detect/near.json -o "$OUT/eval.large"
+for class in truck bus trailer motorcycle bicycle; do
+  echo "== $class"
+  "$ATHANOR" mine purity "$OUT/fleet" --class "$class" --range "$RANGE" --count 100 200 \
+    --hits "$OUT/uncertain/hits.json" "$OUT/undigested/hits.json"
+done

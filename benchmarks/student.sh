@@ -30,7 +30,7 @@ if [ ! -e "$RESULTS/found" ]; then
 fi
 if [ ! -e "$RESULTS/audited" ]; then
   rm -rf "$RESULTS/audited.part"
-  "$ATHANOR" log info "$OUT/fleet" | awk '$1 ~ /^scene-/ { print $1 }' > "$RESULTS/streets.txt"
+  grep -ho '"name": "[^"]*"' "$OUT"/fleet/v1.0-*/scene.json | cut -d'"' -f4 > "$RESULTS/streets.txt"
   awk -v n="$EVERY" 'NR % n == 0' "$RESULTS/streets.txt" > "$RESULTS/slice.txt"
   awk -v n="$EVERY" 'NR % n != 0' "$RESULTS/streets.txt" > "$RESULTS/rest.txt"
   "$ATHANOR" label audit "$(version_in "$RESULTS/found")" --truth "$OUT/fleet" --split "$RESULTS/slice.txt" \
