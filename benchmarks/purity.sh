@@ -7,9 +7,9 @@
 #
 # What is there is kept, so that a run that was stopped goes on. SCENES (of 40 frames), DOGS, SHEEP (to
 # expect in each) and SEED change the fleet. CAMERAS=yes gives it pictures that can be looked at, which
-# take five times as long to simulate; the models that are trained here use the LiDAR alone. LARGE is the
+# take four times as long to simulate; the models that are trained here use the LiDAR alone. LARGE is the
 # large model, a name or a file of weights; by default the LiDAR half of `tiny`, taught to read five
-# sweeps on streets with many animals.
+# sweeps on streets with many animals. One that looks at pictures needs CAMERAS=yes: else they are 32x32.
 #
 # The small models are an ensemble of two: the one that comes along, which has never seen an animal,
 # trained a little further on streets with few of them, from two seeds. The first is the car's.
@@ -122,5 +122,5 @@ mine undigested_any undigested --rarity 0 --student "$small" --teacher "$large"
 for class in truck bus trailer motorcycle bicycle; do
   echo "== $class"
   "$ATHANOR" mine purity "$OUT/fleet" --class "$class" --range "$RANGE" --count 100 200 \
-    --hits "$OUT/uncertain/hits.json" "$OUT/undigested/hits.json"
+    --hits "$OUT/uncertain/hits.json" "$OUT/undigested/hits.json" "$OUT/undigested_any/hits.json"
 done

@@ -7,7 +7,8 @@
 // own along which vectors spread normally with deviation 1, and 0.1 of noise in every component;
 // queries from the same, not in the table. Tables and graph stay in FOLDER and are used again; the
 // graph grows on all cores, for at most SECONDS, and grows on in the next run; searches use one.
-// Above kPeerRows there is no peer and no f32 table: the peak of memory is that of our own search.
+// Above kPeerRows there is no peer and no f32 table; a run that finds all files made then says how
+// much memory our own search takes.
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -180,8 +181,8 @@ double PeakGigabytes() {
   return static_cast<double>(usage.ru_maxrss) * 1024 / 1e9;
 }
 
-// Rows past what a peer has room for: a graph and one table in memory at a time, the smaller first,
-// so that the peak after each is its own.
+// Rows past what a peer has room for: a graph and one table in memory at a time, the smaller first:
+// the peak of the process then grows with the larger.
 void SearchAlone(const fs::path& graph, const std::vector<float>& queries, const Truth& truth,
                  const std::vector<fs::path>& tables) {
   for (const fs::path& path : tables) {
@@ -212,7 +213,6 @@ int Main(int64_t rows, const fs::path& folder, double limit_s) {
   const Generator generator;
   fs::create_directories(folder);
   const auto name = [&](const char* what) { return folder / (std::to_string(rows) + what); };
-  const bool with_peer = rows <= kPeerRows;
   auto bytes = MakeTable(generator, name(".i8"), rows, VectorPrecision::kInt8);
 
   const fs::path graph = name(".graph");
@@ -240,7 +240,7 @@ int Main(int64_t rows, const fs::path& folder, double limit_s) {
   for (int q = 0; q < kQueries; ++q) {
     generator.Make((uint64_t{1} << 40) + q, queries.data() + size_t{kDimension} * q);
   }
-  if (!with_peer) {
+  if (rows > kPeerRows) {
     index.reset();
     const Truth truth = TruthOf(generator, rows, *bytes, queries);
     bytes.reset();
